@@ -1,0 +1,34 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: setup serve test lint unit bench clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml sdk/python/pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet torch==2.14.1 torchaudio==2.11.0
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -e sdk/python -e '.[dev]'
+	touch $@
+
+serve: setup
+	$(BIN)/millstream serve
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit: setup
+	$(BIN)/python -m pytest
+
+test: lint unit
+
+bench: setup
+	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.voice
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,48 @@
+"""Who may connect: API keys, and web origins."""
+
+import hmac
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+from starlette.requests import HTTPConnection
+
+SUBPROTOCOL = "realtime"
+_SUBPROTOCOL_KEY = "openai-insecure-api-key."
+"""Browsers cannot set headers on a WebSocket, so they name their key as a subprotocol."""
+
+
+class Gatekeeper:
+    """Decides whether a request is allowed. With no keys configured, every local client is."""
+
+    def __init__(self, keys: Sequence[SecretStr], allowed_origins: Sequence[str]) -> None:
+        self._keys = [key.get_secret_value().encode() for key in keys]
+        self._allowed_origins = frozenset(allowed_origins)
+
+    def refusal(self, connection: HTTPConnection) -> str | None:
+        """Why the request is refused, or None. Takes the same time for every wrong key."""
+        if not self._origin_allowed(connection):
+            return f"origin {connection.headers['origin']!r} is not allowed: add it to allowed_origins"
+        if not self._keys:
+            return None
+        offered = _offered_key(connection)
+        if offered is None:
+            return "an API key is needed: send it as 'Authorization: Bearer KEY'"
+        matches = [hmac.compare_digest(offered.encode(), key) for key in self._keys]
+        return None if any(matches) else "the API key is not valid"
+
+    def _origin_allowed(self, connection: HTTPConnection) -> bool:
+        origin = connection.headers.get("origin")
+        if origin is None or "*" in self._allowed_origins or origin in self._allowed_origins:
+            return True
+        return urlsplit(origin).netloc == connection.headers.get("host")
+
+
+def _offered_key(connection: HTTPConnection) -> str | None:
+    scheme, _, key = connection.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and key:
+        return key.strip()
+    for protocol in connection.scope.get("subprotocols", []):
+        if protocol.startswith(_SUBPROTOCOL_KEY):
+            return str(protocol.removeprefix(_SUBPROTOCOL_KEY))
+    return None

@@ -1,0 +1,75 @@
+"""`millstream ...`"""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from app.models_cli import models_app
+from app.settings import Settings
+
+cli = typer.Typer(help="One server for live AI.", no_args_is_help=True, pretty_exceptions_enable=False)
+cli.add_typer(models_app, name="models")
+console = Console(stderr=True)
+
+Host = Annotated[str | None, typer.Option(help="Address to bind; a public one needs an API key.")]
+Port = Annotated[int | None, typer.Option(help="Port to bind.")]
+Certificate = Annotated[Path | None, typer.Option(help="PEM certificate: serve HTTPS and WSS.")]
+Key = Annotated[Path | None, typer.Option(help="PEM private key of the certificate.")]
+
+
+def load_settings(**options: Any) -> Settings:
+    """Settings with the given options over them. Raises typer.Exit with a message that names the setting."""
+    try:
+        return Settings(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        for problem in error.errors():
+            field = ".".join(str(part) for part in problem["loc"])
+            console.print(f"[red]{field + ': ' if field else ''}{problem['msg']}[/red]", highlight=False)
+        raise typer.Exit(2) from None
+
+
+@cli.command()
+def serve(host: Host = None, port: Port = None, tls_certificate: Certificate = None, tls_key: Key = None) -> None:
+    """Start everything on this machine: gateway, workers and, unless MILLSTREAM_REDIS_URL is set, Valkey."""
+    from app.local import serve_locally
+
+    settings = load_settings(host=host, port=port, tls_certificate=tls_certificate, tls_key=tls_key)
+    raise typer.Exit(asyncio.run(serve_locally(settings, console)))
+
+
+@cli.command()
+def gateway(host: Host = None, port: Port = None, tls_certificate: Certificate = None, tls_key: Key = None) -> None:
+    """Start one gateway."""
+    from app import serve as gateway_process
+
+    gateway_process.main(load_settings(host=host, port=port, tls_certificate=tls_certificate, tls_key=tls_key))
+
+
+@cli.command()
+def worker(name: Annotated[str, typer.Argument(help="Service, for instance 'listen'.")]) -> None:
+    """Start one worker. (The same as `python -m workers NAME`.)"""
+    os.execv(sys.executable, [sys.executable, "-m", "workers", name])
+
+
+@cli.command()
+def transcribe(
+    file: Annotated[Path | None, typer.Argument(help="Audio or video file.", exists=True, dir_okay=False)] = None,
+    mic: Annotated[bool, typer.Option("--mic", help="Listen to the microphone.")] = False,
+    url: Annotated[str, typer.Option(envvar="MILLSTREAM_URL", help="Server.")] = "http://127.0.0.1:8000",
+    api_key: Annotated[str | None, typer.Option(envvar="MILLSTREAM_API_KEY", help="API key.")] = None,
+    language: Annotated[str | None, typer.Option(help="ISO-639-1 code; detected if not given.")] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Send a file as fast as the server takes it.")] = False,
+) -> None:
+    """Print words while they are spoken: a file at real-time pace, or the microphone."""
+    from app.transcribe_cli import run
+
+    if (file is None) == (not mic):
+        console.print("[red]give either a file or --mic[/red]")
+        raise typer.Exit(2)
+    raise typer.Exit(asyncio.run(run(file, url, api_key, language, paced=not fast)))

@@ -1,0 +1,43 @@
+"""Errors of the HTTP doors, in the shape that OpenAI clients expect."""
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+_TYPES = {401: "authentication_error", 429: "rate_limit_error", 503: "server_error", 500: "server_error"}
+
+
+class ApiError(Exception):
+    """An HTTP error with a code and, where there is one, the request's field that caused it."""
+
+    def __init__(
+        self, status: int, code: str, message: str, param: str | None = None, retry_after_s: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+
+def json_error(
+    status: int, code: str, message: str, param: str | None = None, retry_after_s: int | None = None
+) -> JSONResponse:
+    """The JSON body of an error response."""
+    kind = _TYPES.get(status, "invalid_request_error")
+    headers = {"retry-after": str(retry_after_s)} if retry_after_s is not None else None
+    return JSONResponse(
+        {"error": {"message": message, "type": kind, "param": param, "code": code}}, status, headers=headers
+    )
+
+
+async def on_api_error(request: Request, error: Exception) -> JSONResponse:
+    """Exception handler for ApiError."""
+    assert isinstance(error, ApiError)
+    return json_error(error.status, error.code, str(error), error.param, error.retry_after_s)
+
+
+async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
+    """Exception handler for what the framework raises: unknown paths, wrong methods, malformed forms."""
+    assert isinstance(error, HTTPException)
+    return json_error(error.status_code, error.detail.lower().replace(" ", "_")[:64], error.detail)

@@ -1,0 +1,73 @@
+"""What a gateway measures, and the merging of what its workers measure."""
+
+import time
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+
+from app.realtime import events
+
+_PARTIAL_BUCKETS_S = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+
+
+class GatewayMetrics:
+    """Counters of one gateway."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.sessions = Gauge("millstream_sessions", "Sessions in progress.", ["door"], registry=self.registry)
+        self.refused = Counter("millstream_refused", "Sessions refused.", ["reason"], registry=self.registry)
+        self.errors = Counter("millstream_error_events", "Error events sent.", ["code"], registry=self.registry)
+        self.credits_at_zero = Gauge(
+            "millstream_credits_at_zero", "Times a stream ran out of credit.", registry=self.registry
+        )
+        self.first_partial = Histogram(
+            "millstream_first_partial_seconds",
+            "From the speech_started event to the first delta of its item.",
+            buckets=_PARTIAL_BUCKETS_S,
+            registry=self.registry,
+        )
+
+    def render(self, worker_texts: Iterable[str]) -> bytes:
+        """Prometheus text of this gateway and of the workers whose texts are given."""
+        merged = CollectorRegistry()
+        merged.register(_Texts(worker_texts))
+        return generate_latest(self.registry) + generate_latest(merged)
+
+
+class SessionMetrics:
+    """Watches the events of one session."""
+
+    def __init__(self, gateway: GatewayMetrics) -> None:
+        self._gateway = gateway
+        self._started: dict[str, float] = {}
+
+    def sent(self, event: events.ServerEvent) -> None:
+        """Count an event that goes to the client."""
+        match event:
+            case events.SpeechStarted(item_id=item):
+                self._started = {item: time.monotonic()}
+            case events.TranscriptionDelta(item_id=item) if item in self._started:
+                self._gateway.first_partial.observe(time.monotonic() - self._started.pop(item))
+            case events.Error(error=detail):
+                self._gateway.errors.labels(detail.code).inc()
+
+
+class _Texts(Collector):
+    """Families of several Prometheus texts, those of one name joined."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._texts = list(texts)
+
+    def collect(self) -> Iterable[Metric]:
+        families: dict[str, Metric] = {}
+        for text in self._texts:
+            for family in text_string_to_metric_families(text):
+                if family.name in families:
+                    families[family.name].samples += family.samples
+                else:
+                    families[family.name] = family
+        return families.values()

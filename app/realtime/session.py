@@ -1,0 +1,289 @@
+"""One Realtime session, sans-I/O: the protocol's events in, effects out.
+
+It translates between the protocol and a pipeline, which owns turn-taking. `now` is seconds since the epoch. The whole
+state is one serialisable struct.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+
+from app.realtime import events
+from app.realtime.audio import BadAudio, InputAudio
+from app.realtime.config import LOGPROBS, OPENAI_TRANSCRIBERS, SessionConfig
+from app.realtime.events import BadEvent, ErrorDetail, ServerEvent
+from pipelines import transcribe
+from pipelines.effects import OpenStream, Push, StreamOutput
+from pipelines.transcribe import Transcribe, TranscribeState
+from pipelines.turns import SAMPLE_RATE_HZ
+
+NORMAL_CLOSURE = 1000
+TRY_AGAIN_LATER = 1013
+INTERNAL_ERROR = 1011
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Send an event to the client."""
+
+    event: ServerEvent
+
+
+class Close(msgspec.Struct, frozen=True):
+    """End the session with a WebSocket close code."""
+
+    code: int
+    reason: str
+
+
+Effect = Send | OpenStream | Push | Close
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Bounds in seconds on a session's life and on a client's silence."""
+
+    session_max_s: float = 3600.0
+    idle_timeout_s: float = 300.0
+
+
+class SessionState(msgspec.Struct):
+    """All that a session remembers."""
+
+    id: str
+    model: str
+    created_at: float
+    heard_at: float
+    """When the client last sent anything."""
+    pipeline: TranscribeState
+    config: SessionConfig = SessionConfig()
+    sequence: int = 0
+    """Events sent so far."""
+    items: int = 0
+    last_item: str | None = None
+    announced: list[str] = []
+    """Items that the client knows and that have no final transcript yet."""
+    held: dict[str, str] = {}
+    """Text of items that the client does not know yet."""
+
+
+def new_state(model: str, now: float) -> SessionState:
+    """The state of a session that begins now. `model` is the recogniser's name as shown to the client."""
+    config = SessionConfig()
+    pipeline = TranscribeState(config.pipeline())
+    return SessionState(f"sess_{uuid4().hex[:24]}", model, now, now, pipeline, config)
+
+
+class Session:
+    """Rules of a transcription session. Each method returns effects to carry out in order."""
+
+    def __init__(self, state: SessionState, limits: Limits) -> None:
+        self.state = state
+        self._limits = limits
+        self._pipeline = Transcribe(state.pipeline, self._new_item)
+        self._audio = InputAudio(state.config.format)
+
+    def start(self) -> list[Effect]:
+        """Reserve the streams and greet the client."""
+        return [*self._carry_out(self._pipeline.start()), self._send(events.SessionCreated(session=self._shown()))]
+
+    def receive(self, message: str | bytes, now: float) -> list[Effect]:
+        """Take one message from the client. Bad ones are answered with an `error` event and change nothing."""
+        self.state.heard_at = now
+        try:
+            event = events.decode(message)
+            return self._handle(event)
+        except BadEvent as error:
+            return [self._send(events.Error(error=error.detail))]
+
+    def on_output(self, output: StreamOutput) -> list[Effect]:
+        """Take what the session's stream produced."""
+        return self._carry_out(self._pipeline.on_output(output))
+
+    def next_wakeup(self) -> float:
+        """When to call `tick`, seconds since the epoch."""
+        return min(self._expires_at, self.state.heard_at + self._limits.idle_timeout_s)
+
+    def tick(self, now: float) -> list[Effect]:
+        """Enforce the limits that depend on time."""
+        if now >= self._expires_at:
+            minutes = self._limits.session_max_s / 60
+            return self.end("session_expired", f"a session lasts at most {minutes:g} minutes", NORMAL_CLOSURE)
+        if now >= self.state.heard_at + self._limits.idle_timeout_s:
+            message = f"no event from the client for {self._limits.idle_timeout_s:g} s"
+            return self.end("idle_timeout", message, NORMAL_CLOSURE)
+        return []
+
+    def end(self, code: str, message: str, close_code: int = INTERNAL_ERROR) -> list[Effect]:
+        """Tell the client why, and close."""
+        return [self.fault(code, message), Close(close_code, message)]
+
+    def fault(self, code: str, message: str) -> Send:
+        """Tell the client of trouble that is not of its making."""
+        return self._send(events.Error(error=ErrorDetail("server_error", code, message)))
+
+    # --- client events ---
+
+    def _handle(self, event: events.ClientEvent) -> list[Effect]:
+        match event:
+            case events.AppendAudio():
+                return self._append(event)
+            case events.CommitAudio():
+                return self._carry_out([*self._pipeline.audio(self._audio.flush()), *self._commit(event)])
+            case events.ClearAudio():
+                self._audio.flush()
+                return self._carry_out(self._pipeline.clear())
+            case events.UpdateSession():
+                return self._update(event)
+
+    def _append(self, event: events.AppendAudio) -> list[Effect]:
+        try:
+            pcm = self._audio.decode(event.audio)
+        except BadAudio as error:
+            raise _bad("invalid_audio", f"audio: {error}", "audio", event.event_id) from None
+        return self._carry_out(self._pipeline.audio(pcm))
+
+    def _commit(self, event: events.CommitAudio) -> list[transcribe.Effect]:
+        return self._pipeline.commit(event.event_id)
+
+    def _update(self, event: events.UpdateSession) -> list[Effect]:
+        config = self.state.config.updated(event.session)
+        self._check_model(config, event.event_id)
+        if config.format != self.state.config.format:
+            tail = self._carry_out(self._pipeline.audio(self._audio.flush()))
+            self._audio = InputAudio(config.format)
+        else:
+            tail = []
+        self.state.config = config
+        changed = self._carry_out(self._pipeline.configure(config.pipeline()))
+        return [*tail, *changed, self._send(events.SessionUpdated(session=self._shown()))]
+
+    def _check_model(self, config: SessionConfig, event_id: str | None) -> None:
+        model = config.transcription.model if config.transcription else None
+        if model is not None and model != self.state.model and model not in OPENAI_TRANSCRIBERS:
+            param = "session.audio.input.transcription.model"
+            known = ", ".join(sorted({self.state.model, *OPENAI_TRANSCRIBERS}))
+            message = f"{param}: there is no model {model!r}; choose one of {known}"
+            raise _bad("model_not_found", message, param, event_id)
+
+    # --- pipeline effects ---
+
+    def _carry_out(self, effects: Iterable[transcribe.Effect]) -> list[Effect]:
+        carried: list[Effect] = []
+        for effect in effects:
+            if isinstance(effect, OpenStream | Push):
+                carried.append(effect)
+            else:
+                carried += self._translate(effect)
+        self.state.pipeline = self._pipeline.state
+        return carried
+
+    def _translate(self, event: transcribe.Event) -> list[Effect]:
+        match event:
+            case transcribe.SpeechStarted(item, pts):
+                self._announce(item)
+                return [self._send(events.SpeechStarted(item_id=item, audio_start_ms=_milliseconds(pts)))]
+            case transcribe.SpeechStopped(item, pts):
+                return [self._send(events.SpeechStopped(item_id=item, audio_end_ms=_milliseconds(pts)))]
+            case transcribe.Committed(item):
+                return self._committed(item)
+            case transcribe.CommitRefused(reference, buffered_ms):
+                message = f"the buffer holds {buffered_ms} ms of audio that no item was made of; 100 ms are needed"
+                detail = ErrorDetail(
+                    "invalid_request_error", "input_audio_buffer_commit_empty", message, None, reference
+                )
+                return [self._send(events.Error(error=detail))]
+            case transcribe.Cleared():
+                return [self._send(events.AudioCleared())]
+            case transcribe.Delta(item, text):
+                return self._delta(item, text)
+            case transcribe.Completed():
+                return self._completed(event)
+            case transcribe.Failed(item, code, message):
+                return self._failed(item, code, message)
+            case transcribe.GaveUp(code, message):
+                return self.end(code, message)
+
+    def _committed(self, item: str) -> list[Effect]:
+        previous, self.state.last_item = self.state.last_item, item
+        shown = {
+            "id": item,
+            "object": "realtime.item",
+            "type": "message",
+            "status": "completed",
+            "role": "user",
+            "content": [{"type": "input_audio", "transcript": None}],
+        }
+        self._announce(item)
+        effects: list[Effect] = [
+            self._send(events.AudioCommitted(item_id=item, previous_item_id=previous)),
+            self._send(events.ItemAdded(item=shown, previous_item_id=previous)),
+            self._send(events.ItemDone(item=shown, previous_item_id=previous)),
+        ]
+        if item in self.state.held:
+            effects.append(self._send(events.TranscriptionDelta(item_id=item, delta=self.state.held.pop(item))))
+        return effects
+
+    def _delta(self, item: str, text: str) -> list[Effect]:
+        if item not in self.state.announced:
+            self.state.held[item] = self.state.held.get(item, "") + text
+            return []
+        return [self._send(events.TranscriptionDelta(item_id=item, delta=text))]
+
+    def _completed(self, event: transcribe.Completed) -> list[Effect]:
+        self.state.announced.remove(event.item)
+        if self.state.config.transcription is None:
+            return []
+        finals = [final for _, _, final in event.segments]
+        tokens = [token for final in finals for token in final.tokens]
+        languages = dict.fromkeys(final.language for final in finals if final.language)
+        completed = events.TranscriptionCompleted(
+            item_id=event.item,
+            transcript=event.text,
+            usage={"type": "duration", "seconds": event.seconds},
+            logprobs=[_logprob(*token) for token in tokens] if LOGPROBS in self.state.config.include else None,
+            languages=[{"code": language} for language in languages] or None,
+        )
+        return [self._send(completed)]
+
+    def _failed(self, item: str, code: str, message: str) -> list[Effect]:
+        self.state.held.pop(item, None)
+        if item not in self.state.announced:
+            return [self.fault(code, f"buffered audio was lost: {message}")]
+        self.state.announced.remove(item)
+        error = {"type": "server_error", "code": code, "message": message, "param": None}
+        return [self._send(events.TranscriptionFailed(item_id=item, error=error))]
+
+    # --- small things ---
+
+    def _announce(self, item: str) -> None:
+        if item not in self.state.announced:
+            self.state.announced.append(item)
+
+    def _new_item(self) -> str:
+        self.state.items += 1
+        return f"item_{self.state.id.removeprefix('sess_')}_{self.state.items}"
+
+    def _send(self, event: ServerEvent) -> Send:
+        self.state.sequence += 1
+        event.event_id = f"event_{self.state.id.removeprefix('sess_')}_{self.state.sequence}"
+        return Send(event)
+
+    def _shown(self) -> dict[str, Any]:
+        return self.state.config.shown(self.state.id, self.state.model, int(self._expires_at))
+
+    @property
+    def _expires_at(self) -> float:
+        return self.state.created_at + self._limits.session_max_s
+
+
+def _bad(code: str, message: str, param: str, event_id: str | None) -> BadEvent:
+    return BadEvent(ErrorDetail("invalid_request_error", code, message, param, event_id))
+
+
+def _milliseconds(samples: int) -> int:
+    return samples * 1_000 // SAMPLE_RATE_HZ
+
+
+def _logprob(token: str, logprob: float) -> dict[str, Any]:
+    return {"token": token, "logprob": logprob, "bytes": list(token.encode())}

@@ -1,0 +1,47 @@
+"""`/healthz`, `/readyz`, `/metrics` and `/v1/models`."""
+
+from redis.exceptions import RedisError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from app.gateway import gateway_of
+from workers.broker import presence
+
+CREATED = 1_767_225_600
+"""The protocol wants a time of creation for each model; this is the start of 2026."""
+
+
+async def healthz(request: Request) -> Response:
+    """The process is alive."""
+    return PlainTextResponse("ok\n")
+
+
+async def readyz(request: Request) -> Response:
+    """Whether sessions can be served: Redis answers, and every configured service has a live worker."""
+    gateway = gateway_of(request)
+    try:
+        alive = await presence.alive(gateway.redis)
+    except RedisError as error:
+        return JSONResponse({"ready": False, "problem": f"redis: {error}"}, 503)
+    missing = sorted(set(gateway.settings.workers) - {status.service for status in alive})
+    if missing:
+        return JSONResponse({"ready": False, "problem": f"no worker serves {', '.join(missing)}"}, 503)
+    return JSONResponse({"ready": True})
+
+
+async def metrics(request: Request) -> Response:
+    """Prometheus text of this gateway and of every worker."""
+    gateway = gateway_of(request)
+    gateway.metrics.credits_at_zero.set(gateway.streams.credits_at_zero)
+    text = gateway.metrics.render(await presence.metrics(gateway.redis))
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def models(request: Request) -> Response:
+    """The models that live workers serve."""
+    gateway = gateway_of(request)
+    alive = await presence.alive(gateway.redis)
+    names = {gateway.settings.transcriber} if any(status.service == "listen" for status in alive) else set()
+    names |= {model for status in alive for model in status.models}
+    listed = [{"id": name, "object": "model", "created": CREATED, "owned_by": "millstream"} for name in sorted(names)]
+    return JSONResponse({"object": "list", "data": listed})

@@ -1,0 +1,52 @@
+"""Settings of a gateway and of `millstream serve`."""
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from workers.settings import CommonSettings
+
+MIB = 2**20
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server bound to `host`."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Settings(CommonSettings):
+    """Where to listen, whom to serve, and the bounds on what one client may take."""
+
+    host: str = Field("127.0.0.1", description="Address to bind. A public one needs an API key.")
+    port: int = Field(8000, ge=0, le=65535)
+    tls_certificate: Path | None = Field(None, description="PEM file; serve HTTPS and WSS.")
+    tls_key: Path | None = Field(None, description="PEM file of the certificate's private key.")
+    api_keys: list[SecretStr] = Field([], description="Keys that clients may use; none needed on loopback.")
+    allowed_origins: list[str] = Field(
+        [], description="Origins of web pages, besides the server's own, that may connect; '*' for any."
+    )
+    transcriber: str = Field("whisper-base", description="Name under which the recogniser is offered to clients.")
+    workers: dict[str, int] = Field({"listen": 1}, description="Services that `serve` starts, and how many of each.")
+
+    max_sessions: int = Field(256, ge=1, description="Sessions and requests in progress on one gateway.")
+    claim_timeout_s: float = Field(2.0, gt=0, description="How long a session waits for a worker's free slot.")
+    session_max_s: float = Field(3600.0, gt=0, description="Longest life of a session.")
+    idle_timeout_s: float = Field(300.0, gt=0, description="A client silent for so long is disconnected.")
+    send_timeout_s: float = Field(20.0, gt=0, description="A client that does not read for so long is disconnected.")
+    events_per_s: int = Field(500, ge=1, description="Client events per second; faster clients are slowed down.")
+    max_upload_bytes: int = Field(200 * MIB, ge=1, description="Largest audio file of a REST request.")
+    request_timeout_s: float = Field(3600.0, gt=0, description="Longest life of a REST transcription.")
+
+    @model_validator(mode="after")
+    def _refuse_open_doors(self) -> Self:
+        if not is_loopback(self.host) and not self.api_keys:
+            hint = "set MILLSTREAM_API_KEYS='[\"...\"]'"
+            raise ValueError(f"refusing to serve on {self.host} without an API key: {hint}")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together")
+        return self

@@ -1,0 +1,67 @@
+"""`/v1/realtime` over a WebSocket: a thin shell around a session."""
+
+import time
+
+import msgspec
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from app.auth import SUBPROTOCOL
+from app.errors import json_error
+from app.gateway import TooManySessions, gateway_of
+from app.metrics import SessionMetrics
+from app.realtime.runner import Runner
+from app.realtime.session import TRY_AGAIN_LATER, Limits, Session, new_state
+
+MAX_MESSAGE_BYTES = 24 * 2**20
+"""Above the largest append, so that one too large is answered with an error that says so."""
+
+
+class WebSocketConnection:
+    """A `Connection` over an accepted WebSocket."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+
+    async def receive(self) -> str | bytes | None:
+        message = await self._websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            return None
+        text: str | None = message.get("text")
+        return text if text is not None else bytes(message["bytes"])
+
+    async def send(self, message: bytes) -> None:
+        try:
+            await self._websocket.send_text(message.decode())
+        except (WebSocketDisconnect, RuntimeError) as error:
+            raise ConnectionError("the client is gone") from error
+
+    async def close(self, code: int, reason: str) -> None:
+        if self._websocket.application_state is WebSocketState.CONNECTED:
+            await self._websocket.close(code, reason[:120])
+
+
+async def realtime(websocket: WebSocket) -> None:
+    """Serve one Realtime session."""
+    gateway = gateway_of(websocket)
+    settings = gateway.settings
+    refusal = gateway.gatekeeper.refusal(websocket)
+    if refusal is not None:
+        await websocket.send_denial_response(json_error(401, "invalid_api_key", refusal))
+        return
+    await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in websocket.scope["subprotocols"] else None)
+    connection = WebSocketConnection(websocket)
+    limits = Limits(settings.session_max_s, settings.idle_timeout_s)
+    session = Session(new_state(settings.transcriber, time.time()), limits)
+    try:
+        with gateway.session("websocket"):
+            await Runner(
+                session,
+                connection,
+                gateway.streams,
+                SessionMetrics(gateway.metrics),
+                events_per_s=settings.events_per_s,
+                send_timeout_s=settings.send_timeout_s,
+            ).run()
+    except TooManySessions as error:
+        await connection.send(msgspec.json.encode(session.fault("server_full", str(error)).event))
+        await connection.close(TRY_AGAIN_LATER, str(error))

@@ -1,0 +1,209 @@
+"""Whisper as a stream: agreed words while someone speaks, an accurate text when they have."""
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+import numpy as np
+
+from models.asr.decoding import Draft, Passage, Transcript, draft, transcribe
+from models.asr.network import HEARD_SAMPLES, WhisperNetwork
+from models.asr.segments import Listener, Request, Segment
+from models.audio import BYTES_PER_SAMPLE, SAMPLE_RATE_HZ, AudioRing, FloatArray, HeldAudio
+from models.base import Message, Output, Pending, StreamError, StreamModel
+
+PARTIAL = "partial"
+FINAL = "final"
+MAX_REQUESTS = 32
+FIRST_PARTIAL_SAMPLES = SAMPLE_RATE_HZ // 2
+PARTIAL_INTERVAL_SAMPLES = SAMPLE_RATE_HZ // 4
+
+
+class _Snapshot(msgspec.Struct, array_like=True, frozen=True):
+    audio: HeldAudio
+    listener: Listener
+
+
+class Whisper(StreamModel):
+    """Takes `audio` (16 kHz mono int16), `release`, `follow`, `unfollow` and `transcribe`.
+
+    Puts out `partial` when the agreed text of the followed segment grew (pts = end of the audio heard, meta {"segment",
+    "text"}, each text beginning with the one before) and `final` per `transcribe` (pts = its end, meta {"segment",
+    "text", "language", "words": [[text, start, end, probability], ...] in samples, "tokens": [[text, logprob], ...],
+    "no_speech", "avg_logprob"}). Finals of a stream come in the order asked for.
+    """
+
+    name: ClassVar[str] = "whisper"
+    accepts: ClassVar[frozenset[str]] = frozenset({"audio", "release", "follow", "unfollow", "transcribe"})
+
+    def __init__(
+        self,
+        directory: Path,
+        capacity: int,
+        window_s: float = 30.0,
+        threads: int = 1,
+        max_batch: int = 1,
+        partials: bool = True,
+        finals: bool = True,
+    ) -> None:
+        """`directory` holds the checkpoint; each slot can hold `window_s` seconds of unreleased audio.
+
+        Without `partials` or `finals` the other instance of a pair does that work.
+        """
+        samples = round(window_s * SAMPLE_RATE_HZ)
+        self.capacity = capacity
+        self.max_batch = max_batch
+        self.window = samples * BYTES_PER_SAMPLE
+        self._partials = partials
+        self._finals = finals
+        self._network = WhisperNetwork(directory, threads)
+        self._ring = AudioRing(capacity, samples)
+        self._listeners = [Listener() for _ in range(capacity)]
+
+    def open(self, slot: int, options: Mapping[str, Any]) -> None:
+        self._ring.reset(slot)
+        self._listeners[slot] = Listener()
+
+    def push(self, slot: int, message: Message) -> None:
+        listener = self._listeners[slot]
+        match message.kind:
+            case "audio":
+                self._ring.append(slot, message.pts, message.data)
+                listener.audio_slack_s = message.slack_s
+            case "release":
+                listener.release(min(message.pts, int(self._ring.written[slot])))
+            case "follow":
+                self._follow(slot, message)
+            case "unfollow":
+                listener.followed = None
+            case "transcribe":
+                self._transcribe(slot, message)
+        self._ring.release(slot, listener.needed_from)
+
+    def pending(self) -> Iterable[Pending]:
+        for slot, listener in enumerate(self._listeners):
+            if listener.requests:
+                yield Pending(slot, FINAL, listener.requests[0].slack_s)
+            segment = listener.segment
+            if segment is None or not self._partials:
+                continue
+            end = self._heard_end(slot, segment)
+            if end - segment.start >= FIRST_PARTIAL_SAMPLES and end - segment.heard >= PARTIAL_INTERVAL_SAMPLES:
+                yield Pending(slot, PARTIAL, listener.audio_slack_s)
+
+    def step(self, bucket: Hashable, slots: Sequence[int]) -> list[Output]:
+        return self._step_partials(slots) if bucket == PARTIAL else self._step_finals(slots)
+
+    def consumed(self, slot: int) -> int:
+        return int(self._ring.released[slot]) * BYTES_PER_SAMPLE
+
+    def snapshot(self, slot: int) -> bytes:
+        return msgspec.msgpack.encode(_Snapshot(self._ring.snapshot(slot), self._listeners[slot]))
+
+    def restore(self, slot: int, snapshot: bytes) -> None:
+        saved = msgspec.msgpack.decode(snapshot, type=_Snapshot)
+        self._ring.restore(slot, saved.audio)
+        self._listeners[slot] = saved.listener
+
+    def close(self, slot: int) -> None:
+        self.open(slot, {})
+
+    def _follow(self, slot: int, message: Message) -> None:
+        listener, meta = self._listeners[slot], message.meta
+        self._check_held(slot, message.pts, "pts")
+        language = self._language(meta["language"])
+        listener.follow(meta["segment"], message.pts, language, self._prompt(meta["prompt"]))
+
+    def _transcribe(self, slot: int, message: Message) -> None:
+        listener, meta = self._listeners[slot], message.meta
+        start, end = meta["start"], message.pts
+        self._check_held(slot, start, "start")
+        self._check_held(slot, end, "pts")
+        if not 0 <= end - start <= HEARD_SAMPLES:
+            raise StreamError(f"a segment has 0 to {HEARD_SAMPLES} samples, got {end - start}", param="start")
+        if len(listener.requests) >= MAX_REQUESTS:
+            raise StreamError(f"at most {MAX_REQUESTS} segments can wait for their final text", code="queue_full")
+        language, prompt = self._language(meta["language"]), self._prompt(meta["prompt"])
+        request = Request(meta["segment"], start, end, language, prompt, meta["words"], message.slack_s)
+        if self._finals:
+            listener.request(request)
+        listener.unfollow(request.number)
+
+    def _check_held(self, slot: int, pts: int, param: str) -> None:
+        released, written = self._listeners[slot].release_pts, int(self._ring.written[slot])
+        if not released <= pts <= written:
+            raise StreamError(f"{param} must be between {released} (released) and {written}, got {pts}", param=param)
+
+    def _language(self, code: str | None) -> str | None:
+        if code is not None and code not in self._network.languages:
+            known = ", ".join(sorted(self._network.languages))
+            raise StreamError(f"language must be one of these ISO-639-1 codes: {known}; got {code!r}", param="language")
+        return code
+
+    def _prompt(self, prompt: str | None) -> tuple[int, ...]:
+        return self._network.tokenize(prompt) if prompt else ()
+
+    def _heard_end(self, slot: int, segment: Segment) -> int:
+        return min(int(self._ring.written[slot]), segment.start + HEARD_SAMPLES)
+
+    def _step_partials(self, slots: Sequence[int]) -> list[Output]:
+        passages = [self._followed(slot) for slot in slots]
+        drafts = draft(self._network, self._read(passages), passages)
+        outputs = [self._agree(passage, heard) for passage, heard in zip(passages, drafts, strict=True)]
+        return [output for output in outputs if output is not None]
+
+    def _step_finals(self, slots: Sequence[int]) -> list[Output]:
+        passages = [self._requested(slot) for slot in slots]
+        transcripts = transcribe(self._network, self._read(passages), passages)
+        return [self._answer(passage, heard) for passage, heard in zip(passages, transcripts, strict=True)]
+
+    def _followed(self, slot: int) -> Passage:
+        listener = self._listeners[slot]
+        segment = listener.segment
+        assert segment is not None
+        language = segment.language or listener.language
+        end = self._heard_end(slot, segment)
+        return Passage(slot, segment.start, end, language, segment.prompt, tuple(segment.agreement.tokens))
+
+    def _requested(self, slot: int) -> Passage:
+        listener = self._listeners[slot]
+        request = listener.requests[0]
+        return Passage(slot, request.start, request.end, request.language or listener.language, request.prompt)
+
+    def _read(self, passages: Sequence[Passage]) -> FloatArray:
+        """The audio of each passage, then silence: float32 `[B, 240000]`."""
+        slots, starts = [passage.slot for passage in passages], [passage.start for passage in passages]
+        audio = self._ring.read(slots, starts, HEARD_SAMPLES)
+        lengths = np.array([passage.end - passage.start for passage in passages])
+        audio[np.arange(HEARD_SAMPLES) >= lengths[:, None]] = 0
+        return audio
+
+    def _agree(self, passage: Passage, heard: Draft) -> Output | None:
+        """Compare with the segment's former hypothesis; an output if the agreed text grew."""
+        segment = self._listeners[passage.slot].segment
+        assert segment is not None
+        segment.heard = passage.end
+        if not heard.plausible or not segment.agreement.update(heard.words):
+            return None
+        segment.language = heard.language
+        meta = {"segment": segment.number, "text": segment.agreement.text}
+        return Output(passage.slot, "partial", passage.end, meta=meta)
+
+    def _answer(self, passage: Passage, heard: Transcript) -> Output:
+        listener = self._listeners[passage.slot]
+        request = listener.requests.pop(0)
+        if heard.detected:
+            listener.language = heard.language
+        self._ring.release(passage.slot, listener.needed_from)
+        meta = {
+            "segment": request.number,
+            "text": heard.text,
+            "language": heard.language,
+            "tokens": [list(token) for token in heard.tokens],
+            "no_speech": heard.no_speech,
+            "avg_logprob": heard.avg_logprob,
+        }
+        if request.words:
+            meta["words"] = [list(word) for word in heard.words]
+        return Output(passage.slot, "final", passage.end, meta=meta)

@@ -1,0 +1,486 @@
+"""Speech in, text out: turn-taking and the order of recognition for one audio stream.
+
+Sans-I/O. Audio goes to a `listen` stream; what comes back (speech probabilities, turn judgements, partial and final
+texts) drives turns. Everything the client asks of the audio buffer (commit, clear, another turn detection) takes
+effect at the media position where it was asked, however far analysis lags behind.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from pipelines.effects import OpenStream, Push, StreamOutput
+from pipelines.transcript import Final, Item, Segment, Token, Word, join, seconds
+from pipelines.turns import (
+    FRAME_SAMPLES,
+    PAUSE_SAMPLES,
+    SAMPLE_RATE_HZ,
+    Asked,
+    Detection,
+    Paused,
+    Resumed,
+    ServerVad,
+    Started,
+    Stopped,
+    TurnDetector,
+    TurnEvent,
+    TurnState,
+)
+
+SERVICE = "listen"
+SAMPLE_BYTES = 2
+CHUNK_BYTES = 3_200
+"""Audio crosses the broker in pieces of at most 100 ms."""
+MIN_COMMIT_SAMPLES = 1_600
+SOFT_SEGMENT_SAMPLES = 8 * SAMPLE_RATE_HZ
+"""A segment this long is cut at the next pause."""
+HARD_SEGMENT_SAMPLES = 14 * SAMPLE_RATE_HZ
+"""A segment this long is cut where speech is least likely: the recogniser's window is 15 s."""
+CUT_SEARCH_SAMPLES = 6 * SAMPLE_RATE_HZ
+QUIET_SPEECH = 0.3
+"""A segment in which no frame is likelier to be speech than this is not transcribed: recognisers invent text for
+silence.
+"""
+RELEASE_EVERY_SAMPLES = SAMPLE_RATE_HZ // 2
+MAX_FAILURES = 3
+"""Streams lost in a row, without a final text between them, after which the pipeline gives up."""
+
+
+class TranscribeConfig(msgspec.Struct, frozen=True):
+    """How to listen. `detection` None leaves turns to the client; `transcribe` False only finds turns."""
+
+    detection: Detection | None = ServerVad()
+    transcribe: bool = True
+    language: str | None = None
+    prompt: str | None = None
+    words: bool = False
+    partial_slack_s: float = 1.0
+    final_slack_s: float = 0.2
+
+
+class SpeechStarted(msgspec.Struct, frozen=True):
+    """Speech began; `pts` includes the prefix padding."""
+
+    item: str
+    pts: int
+
+
+class SpeechStopped(msgspec.Struct, frozen=True):
+    """The turn ended; `pts` includes the silence that ended it."""
+
+    item: str
+    pts: int
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """The item's audio is complete."""
+
+    item: str
+
+
+class CommitRefused(msgspec.Struct, frozen=True):
+    """There was too little audio to commit. `reference` is what the caller gave to `commit`."""
+
+    reference: str | None
+    buffered_ms: int
+
+
+class Cleared(msgspec.Struct, frozen=True):
+    """The buffer was emptied."""
+
+
+class Delta(msgspec.Struct, frozen=True):
+    """Text to append to the item's transcript."""
+
+    item: str
+    text: str
+
+
+class Completed(msgspec.Struct, frozen=True):
+    """The item's final transcript, one `Final` for each segment that has text; times count from the session's start."""
+
+    item: str
+    text: str
+    seconds: float
+    segments: list[tuple[float, float, Final]]
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """The item's audio could not be transcribed."""
+
+    item: str
+    code: str
+    message: str
+
+
+class GaveUp(msgspec.Struct, frozen=True):
+    """The pipeline cannot go on."""
+
+    code: str
+    message: str
+
+
+Event = SpeechStarted | SpeechStopped | Committed | CommitRefused | Cleared | Delta | Completed | Failed | GaveUp
+Effect = OpenStream | Push | Event
+
+
+class Marker(msgspec.Struct, frozen=True):
+    """Something that the client asked for at a media position."""
+
+    pts: int
+    action: Literal["commit", "clear", "configure"]
+    reference: str | None = None
+    config: TranscribeConfig | None = None
+
+
+class TranscribeState(msgspec.Struct):
+    """All that the pipeline remembers; positions in samples of the current stream."""
+
+    config: TranscribeConfig
+    turn: TurnState = msgspec.field(default_factory=TurnState)
+    base: int = 0
+    """Session position at which the current stream began."""
+    received: int = 0
+    analysed: int = 0
+    floor: int = 0
+    """Audio before this belongs to earlier items or was cleared."""
+    released: int = 0
+    items: list[Item] = []
+    """Items that are not settled; only the last may be open."""
+    frames: list[tuple[int, float]] = []
+    """End and speech probability of the latest frames, enough to find a cut."""
+    markers: list[Marker] = []
+    segments: int = 0
+    failures: int = 0
+
+
+class Transcribe:
+    """The pipeline. Each method returns effects to carry out in order.
+
+    `new_item` names items. `state` may be serialised at any time and given to another instance, which goes on from
+    there.
+    """
+
+    def __init__(self, state: TranscribeState, new_item: Callable[[], str]) -> None:
+        self.state = state
+        self._new_item = new_item
+        self._detector = TurnDetector(self._detection(), state.turn)
+
+    def start(self) -> list[Effect]:
+        """Reserve the stream."""
+        return [OpenStream(SERVICE)]
+
+    def audio(self, pcm: bytes) -> list[Effect]:
+        """Take 16 kHz mono little-endian int16 audio."""
+        effects: list[Effect] = []
+        for start in range(0, len(pcm), CHUNK_BYTES):
+            chunk = pcm[start : start + CHUNK_BYTES]
+            effects.append(Push("audio", self.state.received, chunk, slack_s=self.state.config.partial_slack_s))
+            self.state.received += len(chunk) // SAMPLE_BYTES
+        return effects
+
+    def commit(self, reference: str | None = None) -> list[Effect]:
+        """Close the item at the end of the audio received so far."""
+        return self._mark(Marker(self.state.received, "commit", reference))
+
+    def clear(self) -> list[Effect]:
+        """Forget the audio received so far that no item was made of."""
+        return self._mark(Marker(self.state.received, "clear"))
+
+    def configure(self, config: TranscribeConfig) -> list[Effect]:
+        """Listen differently from the audio received so far on."""
+        return self._mark(Marker(self.state.received, "configure", config=config))
+
+    def on_output(self, output: StreamOutput) -> list[Effect]:
+        """Take what the stream produced."""
+        match output.kind:
+            case "vad":
+                return self._frame(output.pts, output.meta["speech"])
+            case "turn":
+                events = self._detector.judged(output.pts, output.meta["probability"], self.state.analysed)
+                return self._turn_events(events)
+            case "partial":
+                return self._partial(output.meta["segment"], output.meta["text"])
+            case "final":
+                return self._final(output)
+            case "error" | "lost":
+                return self._lost(output.meta["code"], output.meta["message"])
+            case kind:
+                raise ValueError(f"a listen stream has no output {kind!r}")
+
+    # --- media time ---
+
+    def _frame(self, end: int, probability: float) -> list[Effect]:
+        state = self.state
+        state.analysed = end
+        state.frames = [*state.frames[-(CUT_SEARCH_SAMPLES // FRAME_SAMPLES) :], (end, probability)]
+        if state.config.detection is None:
+            self._open_item(state.floor)
+        segment = self._open_segment()
+        if segment is not None and probability >= QUIET_SPEECH:
+            segment.speech = True
+        effects = self._turn_events(self._detector.frame(end, probability))
+        effects += self._cut_if_long()
+        effects += self._run_markers()
+        return effects + self._release()
+
+    def _turn_events(self, events: list[TurnEvent]) -> list[Effect]:
+        effects: list[Effect] = []
+        for event in events:
+            effects += self._turn_event(event)
+        self.state.turn = self._detector.state
+        return effects
+
+    def _turn_event(self, event: TurnEvent) -> list[Effect]:
+        live = self.state.config.detection is not None
+        match event:
+            case Started(pts) if live:
+                start = max(pts - self._prefix(), self.state.floor)
+                item = self._open_item(start)
+                item.segments[-1].speech = True
+                return [SpeechStarted(item.id, self._session_pts(start)), *self._follow()]
+            case Paused(pts):
+                return self._paused(pts)
+            case Resumed():
+                return self._resumed()
+            case Asked(pts):
+                return [Push("judge", pts, slack_s=self.state.config.final_slack_s)]
+            case Stopped(pts) if live:
+                item = self.state.items[-1]
+                return [SpeechStopped(item.id, self._session_pts(pts)), *self._close_item(pts)]
+        return []
+
+    def _paused(self, pts: int) -> list[Effect]:
+        """Transcribe ahead: most pauses end the turn, and a long segment is best cut here."""
+        segment = self._open_segment()
+        if segment is None:
+            return []
+        long = pts - segment.start >= SOFT_SEGMENT_SAMPLES
+        if long and segment.speech:
+            return self._cut(segment, pts)
+        return self._request(segment, pts) if self.state.config.detection is not None else []
+
+    def _resumed(self) -> list[Effect]:
+        segment = self._open_segment()
+        if segment is None:
+            return []
+        segment.requested = segment.final = None
+        return self._follow()
+
+    def _cut_if_long(self) -> list[Effect]:
+        segment, now = self._open_segment(), self.state.analysed
+        if segment is None or now - segment.start < HARD_SEGMENT_SAMPLES:
+            return []
+        if not segment.speech:
+            segment.start = now - PAUSE_SAMPLES
+            return []
+        candidates = [(speech, end) for end, speech in self.state.frames if now - CUT_SEARCH_SAMPLES <= end]
+        _, end = min(candidates)
+        return self._cut(segment, end - FRAME_SAMPLES // 2)
+
+    def _cut(self, segment: Segment, at: int) -> list[Effect]:
+        """End the segment and begin the item's next one."""
+        effects = self._close_segment(segment, at)
+        item = self.state.items[-1]
+        following = self._new_segment(at)
+        following.speech = any(end > at and speech >= QUIET_SPEECH for end, speech in self.state.frames)
+        item.segments.append(following)
+        return effects + self._follow()
+
+    def _release(self) -> list[Effect]:
+        """Let the models forget audio that no segment can need any more."""
+        state = self.state
+        keep = state.analysed
+        if state.config.detection is not None:
+            keep -= self._prefix() + 4 * FRAME_SAMPLES
+        unsettled = [s.start for item in state.items for s in item.segments if not s.settled]
+        keep = min([keep, *unsettled])
+        if keep - state.released < RELEASE_EVERY_SAMPLES:
+            return []
+        state.released = keep
+        return [Push("release", keep)]
+
+    # --- items and segments ---
+
+    def _open_item(self, start: int) -> Item:
+        items = self.state.items
+        if not items or items[-1].end is not None:
+            items.append(Item(self._new_item(), start, [self._new_segment(start)]))
+        return items[-1]
+
+    def _new_segment(self, start: int) -> Segment:
+        self.state.segments += 1
+        return Segment(self.state.segments, start)
+
+    def _open_segment(self) -> Segment | None:
+        items = self.state.items
+        return items[-1].segments[-1] if items and items[-1].end is None else None
+
+    def _close_item(self, end: int) -> list[Effect]:
+        item = self.state.items[-1]
+        segment = item.segments[-1]
+        effects: list[Effect] = [Committed(item.id), *self._close_segment(segment, end)]
+        item.end = self.state.floor = end
+        return effects + self._emit()
+
+    def _close_segment(self, segment: Segment, end: int) -> list[Effect]:
+        segment.closed = True
+        if not segment.speech or end <= segment.start:
+            segment.final = Final()
+        if segment.requested is not None or segment.final is not None:
+            return []
+        return self._request(segment, end)
+
+    def _follow(self) -> list[Effect]:
+        segment, config = self._open_segment(), self.state.config
+        if segment is None or config.detection is None or not config.transcribe:
+            return []
+        meta = {"segment": segment.id, "language": config.language, "prompt": config.prompt}
+        return [Push("follow", segment.start, meta=meta)]
+
+    def _request(self, segment: Segment, end: int) -> list[Effect]:
+        config = self.state.config
+        if not config.transcribe:
+            segment.final = Final()
+            return []
+        segment.requested = end
+        meta = {
+            "segment": segment.id,
+            "start": segment.start,
+            "language": config.language,
+            "prompt": config.prompt,
+            "words": config.words,
+        }
+        return [Push("transcribe", end, meta=meta, slack_s=config.final_slack_s)]
+
+    # --- text ---
+
+    def _partial(self, segment_id: int, text: str) -> list[Effect]:
+        segment = self._find(segment_id)
+        if segment is None:
+            return []
+        segment.partial = text
+        return self._emit()
+
+    def _final(self, output: StreamOutput) -> list[Effect]:
+        segment = self._find(output.meta["segment"])
+        if segment is None or segment.requested != output.pts:
+            return []
+        base, meta = self.state.base, output.meta
+        segment.final = Final(
+            meta["text"],
+            meta["language"],
+            [Word(text, start + base, end + base, p) for text, start, end, p in meta.get("words", [])],
+            [Token(text, logprob) for text, logprob in meta["tokens"]],
+            meta["avg_logprob"],
+            meta["no_speech"],
+        )
+        self.state.failures = 0
+        return self._emit() + self._release()
+
+    def _find(self, segment_id: int) -> Segment | None:
+        segments = (segment for item in self.state.items for segment in item.segments)
+        return next((segment for segment in segments if segment.id == segment_id), None)
+
+    def _emit(self) -> list[Effect]:
+        """Say what text has become certain, and which items are complete. Items complete in order."""
+        effects: list[Effect] = []
+        for item in list(self.state.items):
+            delta = item.new_text()
+            if delta:
+                effects.append(Delta(item.id, delta))
+            if not item.settled:
+                break
+            effects.append(self._completed(item))
+            self.state.items.remove(item)
+        return effects
+
+    def _completed(self, item: Item) -> Completed:
+        assert item.end is not None
+        base, finals = self.state.base, item.finals()
+        segments = [
+            (seconds(segment.start + base), seconds((segment.requested or segment.start) + base), final)
+            for segment, final in finals
+        ]
+        return Completed(item.id, join([final for _, final in finals]), seconds(item.end - item.start), segments)
+
+    # --- what the client asks for ---
+
+    def _mark(self, marker: Marker) -> list[Effect]:
+        self.state.markers.append(marker)
+        return self._run_markers()
+
+    def _run_markers(self) -> list[Effect]:
+        """Carry out what was asked at positions that analysis has reached, up to a last piece of less than a frame."""
+        effects: list[Effect] = []
+        while self.state.markers and self.state.analysed + FRAME_SAMPLES > self.state.markers[0].pts:
+            marker = self.state.markers.pop(0)
+            match marker.action:
+                case "commit":
+                    effects += self._commit_at(marker)
+                case "clear":
+                    effects += self._clear_at(marker.pts)
+                case "configure":
+                    assert marker.config is not None
+                    self._configure(marker.config)
+        return effects
+
+    def _commit_at(self, marker: Marker) -> list[Effect]:
+        buffered = marker.pts - self.state.floor
+        if buffered < MIN_COMMIT_SAMPLES:
+            return [CommitRefused(marker.reference, buffered * 1_000 // SAMPLE_RATE_HZ)]
+        self._open_item(self.state.floor)
+        self._reset_turn()
+        return self._close_item(marker.pts)
+
+    def _clear_at(self, pts: int) -> list[Effect]:
+        if self._open_segment() is not None:
+            self.state.items.pop()
+        self._reset_turn()
+        self.state.floor = pts
+        return [Push("unfollow"), Cleared()]
+
+    def _configure(self, config: TranscribeConfig) -> None:
+        self.state.config = config
+        self._detector = TurnDetector(self._detection(), self._detector.state)
+
+    def _reset_turn(self) -> None:
+        self._detector = TurnDetector(self._detection())
+        self.state.turn = self._detector.state
+
+    # --- trouble ---
+
+    def _lost(self, code: str, message: str) -> list[Effect]:
+        """The stream is gone with the audio it held: say so of each item it concerns, and listen on with a new one."""
+        state = self.state
+        effects: list[Effect] = [Failed(item.id, code, message) for item in state.items]
+        for marker in state.markers:
+            if marker.action == "commit":
+                item = self._new_item()
+                effects += [Committed(item), Failed(item, code, message)]
+            elif marker.action == "clear":
+                effects.append(Cleared())
+        configs = [marker.config for marker in state.markers if marker.config is not None]
+        self.state = TranscribeState(
+            configs[-1] if configs else state.config,
+            base=state.base + state.received,
+            segments=state.segments,
+            failures=state.failures + 1,
+        )
+        self._reset_turn()
+        if self.state.failures > MAX_FAILURES:
+            return [*effects, GaveUp(code, f"{self.state.failures} streams failed in a row; the last: {message}")]
+        return [*effects, *self.start()]
+
+    # --- small things ---
+
+    def _detection(self) -> Detection:
+        """With turns left to the client, pauses still tell where to cut."""
+        return self.state.config.detection or ServerVad()
+
+    def _prefix(self) -> int:
+        return self._detection().prefix_padding_ms * SAMPLE_RATE_HZ // 1_000
+
+    def _session_pts(self, pts: int) -> int:
+        return pts + self.state.base

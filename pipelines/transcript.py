@@ -1,0 +1,114 @@
+"""Items of speech, made of segments that one recogniser window can hold, and the text that becomes of them."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from pipelines.turns import SAMPLE_RATE_HZ
+
+_UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "km", "bo", "yue"})
+"""Languages written without spaces between words."""
+
+
+class Word(NamedTuple):
+    """A word and when it was said, in samples since the session began."""
+
+    text: str
+    start: int
+    end: int
+    probability: float
+
+
+class Token(NamedTuple):
+    """A token of the recogniser and its log-probability."""
+
+    text: str
+    logprob: float
+
+
+class Final(msgspec.Struct, frozen=True):
+    """The accurate text of a segment."""
+
+    text: str = ""
+    language: str | None = None
+    words: list[Word] = []
+    tokens: list[Token] = []
+    avg_logprob: float = 0.0
+    no_speech: float = 0.0
+
+
+class Segment(msgspec.Struct):
+    """A stretch of audio, [start, end) in samples of the stream, that is recognised at once."""
+
+    id: int
+    start: int
+    speech: bool = False
+    """Whether any frame of it was speech."""
+    requested: int | None = None
+    """End of the stretch whose final text has been asked for."""
+    closed: bool = False
+    """Whether its end is settled: no more audio can join it."""
+    final: Final | None = None
+    partial: str = ""
+    emitted: str = ""
+
+    @property
+    def settled(self) -> bool:
+        """Whether its text is final."""
+        return self.closed and self.final is not None
+
+
+class Item(msgspec.Struct):
+    """What becomes one message of the conversation: a turn, or a committed buffer."""
+
+    id: str
+    start: int
+    segments: list[Segment]
+    end: int | None = None
+    """Set once the item is closed."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether its whole text is final."""
+        return self.end is not None and all(segment.settled for segment in self.segments)
+
+    def new_text(self) -> str:
+        """Text that has become certain and was not returned before. What was returned is never taken back."""
+        delta = ""
+        for segment in self.segments:
+            certain = segment.final.text if segment.settled and segment.final else segment.partial
+            if certain.startswith(segment.emitted) and certain != segment.emitted:
+                first = not segment.emitted
+                delta += (self._separator(segment) if first else "") + certain[len(segment.emitted) :]
+                segment.emitted = certain
+            if not segment.settled:
+                break
+        return delta
+
+    def _separator(self, segment: Segment) -> str:
+        before = [earlier for earlier in self.segments if earlier.id < segment.id and earlier.emitted]
+        if not before:
+            return ""
+        return separator(before[-1].final)
+
+    def finals(self) -> list[tuple[Segment, Final]]:
+        """Segments that have text, with it."""
+        return [(segment, segment.final) for segment in self.segments if segment.final and segment.final.text]
+
+
+def separator(after: Final | None) -> str:
+    """What stands between the text of a segment and the next."""
+    return "" if after is not None and after.language in _UNSPACED else " "
+
+
+def join(finals: list[Final]) -> str:
+    """The text of consecutive segments."""
+    text = ""
+    for index, final in enumerate(finals):
+        text += (separator(finals[index - 1]) if index else "") + final.text
+    return text
+
+
+def seconds(samples: int) -> float:
+    """Media time of a number of samples."""
+    return samples / SAMPLE_RATE_HZ

@@ -1,0 +1,76 @@
+"""What a worker measures about its steps."""
+
+import time
+from collections import deque
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from models.base import StreamModel
+from workers.scheduler import Batch
+
+_STEP_BUCKETS_S = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0, 3.0)
+_BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+OVERLOAD_WINDOW_S = 5.0
+OVERLOAD_LATE_SHARE = 0.1
+MAX_RECENT_STEPS = 4_096
+
+
+class _Steps(NamedTuple):
+    at: float
+    late: int
+    total: int
+
+
+class WorkerMetrics:
+    """Counts steps; implements `StepObserver`. Also judges whether the worker keeps its deadlines."""
+
+    def __init__(self, worker_id: str, service: str) -> None:
+        self._registry = CollectorRegistry()
+        self._worker = worker_id
+        labels = ["worker", "model", "bucket"]
+        self._step = Histogram(
+            "millstream_step_seconds", "Duration of a step.", labels, buckets=_STEP_BUCKETS_S, registry=self._registry
+        )
+        self._batch = Histogram(
+            "millstream_step_streams", "Streams in a step.", labels, buckets=_BATCH_BUCKETS, registry=self._registry
+        )
+        self._queued = Histogram(
+            "millstream_queue_seconds",
+            "Time that ready work waited for its step.",
+            labels,
+            buckets=_STEP_BUCKETS_S,
+            registry=self._registry,
+        )
+        self._misses = Counter(
+            "millstream_slack_misses", "Work that started after its slack was spent.", labels, registry=self._registry
+        )
+        slots = Gauge("millstream_slots", "Slots by state.", ["worker", "service", "state"], registry=self._registry)
+        self._used = slots.labels(worker_id, service, "used")
+        self._free = slots.labels(worker_id, service, "free")
+        self._recent: deque[_Steps] = deque(maxlen=MAX_RECENT_STEPS)
+
+    def stepped(self, model: StreamModel, batch: Batch, seconds: float) -> None:
+        """Record one step. Called on lane threads."""
+        labels = (self._worker, model.name, str(batch.bucket))
+        self._step.labels(*labels).observe(seconds)
+        self._batch.labels(*labels).observe(len(batch.slots))
+        for queued_s in batch.queued_s:
+            self._queued.labels(*labels).observe(queued_s)
+        late = sum(late_s > 0 for late_s in batch.late_s)
+        self._misses.labels(*labels).inc(late)
+        self._recent.append(_Steps(time.monotonic(), late, len(batch.slots)))
+
+    def overloaded(self) -> bool:
+        """Whether too much of the last seconds' work missed its slack."""
+        horizon = time.monotonic() - OVERLOAD_WINDOW_S
+        while self._recent and self._recent[0].at < horizon:
+            self._recent.popleft()
+        recent = list(self._recent)
+        return sum(steps.late for steps in recent) > OVERLOAD_LATE_SHARE * sum(steps.total for steps in recent)
+
+    def render(self, used: int, capacity: int) -> bytes:
+        """Prometheus text, with the slots as they are now."""
+        self._used.set(used)
+        self._free.set(capacity - used)
+        return generate_latest(self._registry)

@@ -1,0 +1,42 @@
+"""What every Millstream process is told: from the environment (`MILLSTREAM_...`) or `millstream.toml`."""
+
+from pathlib import Path
+
+from platformdirs import user_cache_path
+from pydantic import Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+
+class CommonSettings(BaseSettings):
+    """Settings of workers and gateways alike. The environment overrides the file."""
+
+    model_config = SettingsConfigDict(env_prefix="MILLSTREAM_", toml_file="millstream.toml", extra="ignore")
+
+    redis_url: str | None = Field(None, description="Redis or Valkey; `serve` starts its own if unset.")
+    cache_dir: Path = Field(
+        default_factory=lambda: user_cache_path("millstream"), description="Where checkpoints are kept."
+    )
+    catalog: Path | None = Field(None, description="A catalogue of your own checkpoints, added to the built-in one.")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+class WorkerSettings(CommonSettings):
+    """Settings of a worker process."""
+
+    slots: int = Field(16, ge=1, le=1024, description="Streams that one worker serves at once.")
+    threads: int = Field(1, ge=1, le=256, description="Threads of each network on a CPU.")
+    vad_model: str = Field("silero-vad", description="Checkpoint of the voice activity detector.")
+    turn_model: str = Field("smart-turn", description="Checkpoint of the end-of-turn model.")
+    asr_model: str = Field("whisper-base", description="Checkpoint of the speech recogniser.")
