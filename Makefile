@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup serve test lint unit bench clean
+.PHONY: setup serve test lint unit bench bench-quick clean
 
 setup: $(STAMP)
 
@@ -29,6 +29,10 @@ test: lint unit
 bench: setup
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.voice
+
+bench-quick: setup
+	$(BIN)/python -m benchmarks.engine --quick
+	$(BIN)/python -m benchmarks.voice --quick
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

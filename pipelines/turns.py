@@ -80,6 +80,7 @@ class TurnState(msgspec.Struct):
     paused: bool = False
     next_ask: int = 0
     asked: int | None = None
+    """Position of the question that waits for its answer; a new one would only make that answer stale."""
 
 
 class TurnDetector:
@@ -99,9 +100,11 @@ class TurnDetector:
 
     def judged(self, pts: int, probability: float, now: int) -> list[TurnEvent]:
         """Take the answer to `Asked(pts)`, with the position `now` that frames have reached."""
-        if self.state.asked != pts or not isinstance(self.detection, SemanticVad):
+        if self.state.asked != pts:
             return []
         self.state.asked = None
+        if not isinstance(self.detection, SemanticVad):
+            return []
         if probability < _FINISHED_PROBABILITY[self.detection.eagerness]:
             return []
         return self._stop(now)
@@ -134,7 +137,8 @@ class TurnDetector:
             state.paused = True
             state.next_ask = end
             events.append(Paused(end))
-        if state.paused and isinstance(self.detection, SemanticVad) and end >= state.next_ask:
+        may_ask = state.asked is None and end >= state.next_ask
+        if state.paused and may_ask and isinstance(self.detection, SemanticVad):
             state.asked = end
             state.next_ask = end + ASK_AGAIN_SAMPLES
             events.append(Asked(end))

@@ -196,6 +196,8 @@ class Lane:
         for slot in slots:
             try:
                 delivery.outputs += model.step(bucket, [slot])
+            except StreamError as error:
+                self._fail(slot, error, delivery)
             except Exception as error:
                 self._fail(slot, _model_error(model, error), delivery)
 

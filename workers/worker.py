@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from models.base import Message, StreamError
 from workers.broker import claims, presence
@@ -23,6 +24,7 @@ from workers.broker.inbox import read
 from workers.broker.outbox import Outbox
 from workers.broker.presence import WorkerStatus
 from workers.engine import Cancel, Close, Command, Delivery, Flush, Lane, Open, Push
+from workers.lifetime import run_together
 from workers.metrics import WorkerMetrics
 from workers.service import Service
 
@@ -71,16 +73,12 @@ class Worker:
         for lane in self._lanes:
             lane.start()
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._outbox.run())
-                tasks.create_task(self._heartbeat())
-                tasks.create_task(self._receive())
-                tasks.create_task(self._claim())
+            await run_together(self._outbox.run(), self._heartbeat(), self._receive(), self._claim())
         finally:
             for hosted in list(self._slots.values()):
                 self._end(hosted, "lost", code="worker_stopped", message="the worker that served this stream stopped")
-            await self._outbox.write()
-            with suppress(ConnectionError):
+            with suppress(RedisError):
+                await self._outbox.write()
                 await presence.leave(self._redis, self.id)
             for lane in self._lanes:
                 lane.stop()
@@ -199,7 +197,8 @@ class Worker:
             leases = {stream: hosted.offer.lease for stream, hosted in self._streams.items() if not hosted.ended}
             for stream in await claims.revoked(self._redis, leases):
                 message = "the stream's lease was lost or its gateway is gone"
-                self._end(self._streams[stream], "lost", code="lease_lost", message=message)
+                if stream in self._streams:
+                    self._end(self._streams[stream], "lost", code="lease_lost", message=message)
             await asyncio.sleep(presence.HEARTBEAT_S)
 
 

@@ -13,6 +13,7 @@ from app.realtime.session import INTERNAL_ERROR, TRY_AGAIN_LATER, Close, Effect,
 from pipelines.effects import OpenStream, Push, StreamOutput
 from workers.broker.client import ServerFull, Stream, StreamClient
 from workers.broker.envelope import Envelope
+from workers.lifetime import run_together
 
 log = logging.getLogger(__name__)
 
@@ -64,12 +65,8 @@ class Runner:
     async def run(self) -> None:
         """Serve the client until one side closes."""
         self._queue(self._session.start())
-        work = (self._read, self._listen, self._perform, self._watch_clock)
-        tasks = [asyncio.create_task(part()) for part in work]
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            await run_together(self._read(), self._listen(), self._perform(), self._watch_clock())
         except ConnectionError:
             log.info("session %s: the client is gone", self._session.state.id)
         except TimeoutError:
@@ -79,9 +76,6 @@ class Runner:
             log.exception("session %s failed", self._session.state.id)
             await self._connection.close(INTERNAL_ERROR, "internal error")
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             if self._stream is not None:
                 self._stream.close()
 

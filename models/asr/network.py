@@ -15,7 +15,7 @@ from models.mel import HOP_SAMPLES, log_mel
 
 HEARD_SAMPLES = 15 * SAMPLE_RATE_HZ
 MAX_PROMPT_TOKENS = 100
-_ALIGNMENT_SAMPLES = 320
+_ALIGNMENT_SAMPLES = 2 * HOP_SAMPLES
 _TOKENS_PER_S = 16
 _TOKENS_AT_LEAST = 8
 _MAX_TOKENS = 224
@@ -51,7 +51,7 @@ class TokenTimes(NamedTuple):
 
 
 class WhisperNetwork:
-    """The network and its tokenizer. It hears 15 s, shorter audio followed by silence. Rows do not affect each other."""
+    """The network and its tokenizer. It hears 15 s; shorter audio is followed by silence. Rows are independent."""
 
     def __init__(self, directory: Path, threads: int) -> None:
         self._model = ctranslate2.models.Whisper(
@@ -116,7 +116,7 @@ class WhisperNetwork:
             rows = [spoken[member] for member in group]
             start = [self._start, self._languages[prompts[rows[0]].language], self._transcribe]
             tokens = [list(hypotheses[row].tokens) for row in rows]
-            frames = [-(-prompts[row].samples // HOP_SAMPLES) for row in rows]
+            frames = [2 * max(1, -(-prompts[row].samples // _ALIGNMENT_SAMPLES)) for row in rows]
             results = self._model.align(_view(encoded[rows]), start, tokens, frames)
             for row, result in zip(rows, results, strict=True):
                 said, at = np.asarray(result.alignments).T

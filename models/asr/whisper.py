@@ -17,7 +17,9 @@ PARTIAL = "partial"
 FINAL = "final"
 MAX_REQUESTS = 32
 FIRST_PARTIAL_SAMPLES = SAMPLE_RATE_HZ // 2
-PARTIAL_INTERVAL_SAMPLES = SAMPLE_RATE_HZ // 4
+PARTIAL_INTERVAL_SAMPLES = SAMPLE_RATE_HZ // 2
+EAGER_INTERVAL_SAMPLES = SAMPLE_RATE_HZ // 4
+"""New audio between partial hypotheses until the first words are agreed on; the interval is longer afterwards."""
 
 
 class _Snapshot(msgspec.Struct, array_like=True, frozen=True):
@@ -89,7 +91,8 @@ class Whisper(StreamModel):
             if segment is None or not self._partials:
                 continue
             end = self._heard_end(slot, segment)
-            if end - segment.start >= FIRST_PARTIAL_SAMPLES and end - segment.heard >= PARTIAL_INTERVAL_SAMPLES:
+            interval = PARTIAL_INTERVAL_SAMPLES if segment.agreement.text else EAGER_INTERVAL_SAMPLES
+            if end - segment.start >= FIRST_PARTIAL_SAMPLES and end - segment.heard >= interval:
                 yield Pending(slot, PARTIAL, listener.audio_slack_s)
 
     def step(self, bucket: Hashable, slots: Sequence[int]) -> list[Output]:

@@ -12,12 +12,14 @@ from uuid import uuid4
 
 import msgspec
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from workers.broker import claims, keys, presence
 from workers.broker.claims import Offer
 from workers.broker.envelope import Envelope
 from workers.broker.inbox import read
 from workers.broker.outbox import Outbox
+from workers.lifetime import run_together
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +85,7 @@ class Stream:
         """From now on only output of `turn` and later is wanted."""
         self._turn = turn
         self._waiting = deque(envelope for envelope in self._waiting if envelope.turn >= turn)
+        self._drain()
         self.push("cancel")
 
     async def writable(self) -> None:
@@ -102,7 +105,9 @@ class Stream:
         self._client.forget(self)
 
     def receive(self, envelope: Envelope) -> None:
-        """Take one envelope from the worker, in order, once, and only under the current lease and turn."""
+        """Take one envelope from the worker: in order, once, under the current lease and, unless it is the stream's
+        last word, of the current turn.
+        """
         if envelope.lease != self.lease or envelope.seq < self._received or self._ended:
             return
         if envelope.seq > self._received:
@@ -120,8 +125,9 @@ class Stream:
             return
         if envelope.kind in END:
             self._end()
-        if envelope.turn >= self._turn:
-            self._on_output(envelope)
+        elif envelope.turn < self._turn:
+            return
+        self._on_output(envelope)
 
     def lose(self) -> None:
         """The worker is dead: tell the owner, once."""
@@ -189,7 +195,7 @@ class StreamClient:
             await claims.offer(self._redis, offer)
             await asyncio.wait_for(stream.opened(), self._claim_timeout_s)
         except BaseException as error:
-            del self._streams[stream.id]
+            self._streams.pop(stream.id, None)
             stream.worker = await claims.withdraw(self._redis, offer) or ""
             if stream.worker:
                 stream.push("close")
@@ -212,15 +218,12 @@ class StreamClient:
     async def run(self) -> None:
         """Move envelopes and keep the streams' records alive until cancelled; then close every stream."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._outbox.run())
-                tasks.create_task(self._receive())
-                tasks.create_task(self._keep_alive())
+            await run_together(self._outbox.run(), self._receive(), self._keep_alive())
         finally:
             for stream in list(self._streams.values()):
                 stream.close()
-            await self._outbox.write()
-            with suppress(ConnectionError):
+            with suppress(RedisError):
+                await self._outbox.write()
                 await self._redis.delete(keys.inbox(self._gateway_id))
 
     async def _receive(self) -> None:
@@ -236,7 +239,8 @@ class StreamClient:
             if not self._streams:
                 continue
             await claims.keep(self._redis, list(self._streams))
+            served = [stream for stream in self._streams.values() if stream.worker]
             living = {status.id for status in await presence.alive(self._redis)}
-            for stream in list(self._streams.values()):
-                if stream.worker and stream.worker not in living:
+            for stream in served:
+                if stream.worker not in living:
                     stream.lose()

@@ -1,4 +1,4 @@
-"""Coalesced writes: everything that a few milliseconds produce leaves in one pipeline, one entry per receiver."""
+"""Coalesced writes: what comes after a pause leaves at once, then everything of a few milliseconds together."""
 
 import asyncio
 from collections import defaultdict
@@ -34,14 +34,14 @@ class Outbox:
         try:
             while True:
                 await self._wake.wait()
-                await asyncio.sleep(self._interval_s)
                 await self.write()
+                await asyncio.sleep(self._interval_s)
         except asyncio.CancelledError:
             await self.write()
             raise
 
     async def write(self) -> None:
-        """Write what is queued now."""
+        """Write what is queued now. If that fails, all of it stays queued: readers drop what they have seen."""
         self._wake.clear()
         if not self._queued:
             return
@@ -52,4 +52,10 @@ class Outbox:
             for start in range(0, len(envelopes), MAX_BATCH):
                 pipeline.xadd(key, {"b": encode(envelopes[start : start + MAX_BATCH])})
             pipeline.expire(key, KEY_TTL_S)
-        await pipeline.execute()
+        try:
+            await pipeline.execute()
+        except BaseException:
+            for receiver, envelopes in self._queued.items():
+                queued[receiver] += envelopes
+            self._queued = queued
+            raise

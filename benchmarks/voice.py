@@ -1,0 +1,151 @@
+"""What a speaker sees: the delay of the first partial and of the final transcript, for recorded speech in real time.
+
+Clips of `tests/data` (human speech, LibriVox) go through the official `openai` client to a real server. Half a second of
+silence comes before each clip and two seconds after it. Times are relative to the moment at which a sample was sent.
+"""
+
+import asyncio
+import base64
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import av
+from openai import AsyncOpenAI
+from openai.resources.realtime.realtime import AsyncRealtimeConnection
+
+from benchmarks.report import arguments, configuration, percentile, report
+from tests.server import Server, running_server
+
+RATE_HZ = 24_000
+PIECE_S = 0.02
+PREFIX_PADDING_MS = 300
+SILENCE_MS = 500
+LEAD_S, TAIL_S = 0.5, 2.0
+CLIPS = sorted((Path(__file__).parent.parent / "tests" / "data").glob("sense_*.wav"))
+
+
+@dataclass
+class Turn:
+    """When things happened, in seconds after the first sample was sent; `*_at` are media times."""
+
+    onset_at: float = 0.0
+    stop_at: float = 0.0
+    stopped: float = 0.0
+    final: float = 0.0
+    deltas: list[float] = field(default_factory=list)
+    text: str = ""
+
+    @property
+    def first_partial_s(self) -> float:
+        """From the onset of speech to the first text."""
+        return self.deltas[0] - self.onset_at
+
+    @property
+    def speech_end_at(self) -> float:
+        """The last sample of speech."""
+        return self.stop_at - SILENCE_MS / 1e3
+
+    @property
+    def final_s(self) -> float:
+        """From the last sample of speech to the final text."""
+        return self.final - self.speech_end_at
+
+
+async def main() -> None:
+    """Print every figure."""
+    quick = arguments(__doc__ or "").quick
+    clips = CLIPS[:3] if quick else CLIPS * 2
+    configuration(clips=len(clips), piece_ms=PIECE_S * 1e3, silence_duration_ms=SILENCE_MS, client="openai")
+    with tempfile.TemporaryDirectory() as directory, running_server(Path(directory)) as server:
+        await _session(server, CLIPS[1])
+        alone = [await _session(server, clip) for clip in clips]
+        pairs = zip(clips, clips[1:] + clips[:1], strict=True)
+        together = []
+        for one, other in list(pairs)[:1] if quick else pairs:
+            together += await asyncio.gather(_session(server, one), _session(server, other, start_after_s=0.7))
+    _report(alone, "voice")
+    _report(together, "voice.two")
+
+
+def _report(turns: list[Turn], prefix: str) -> None:
+    first = [turn.first_partial_s for turn in turns]
+    final = [turn.final_s for turn in turns]
+    report(f"{prefix}.first_partial_s", median(first), "s", worst=round(max(first), 3), turns=len(turns))
+    report(
+        f"{prefix}.final_s",
+        median(final),
+        "s",
+        p95=round(percentile(final, 95), 3),
+        stages={
+            "silence": SILENCE_MS / 1e3,
+            "speech_stopped": round(median(turn.stopped - turn.stop_at for turn in turns), 3),
+            "recognition": round(median(turn.final - turn.stopped for turn in turns), 3),
+        },
+    )
+    report(f"{prefix}.partials_per_s", median(len(t.deltas) / (t.speech_end_at - t.onset_at) for t in turns), "1/s")
+
+
+async def _session(server: Server, clip: Path, start_after_s: float = 0.0) -> Turn:
+    """Speak one clip and listen until its final transcript."""
+    await asyncio.sleep(start_after_s)
+    client = AsyncOpenAI(api_key="none", base_url=f"{server.url}/v1", websocket_base_url=server.realtime_url)
+    async with client.realtime.connect(extra_query={"intent": "transcription"}) as connection:
+        await connection.session.update(
+            session={
+                "type": "transcription",
+                "audio": {
+                    "input": {
+                        "turn_detection": {
+                            "type": "server_vad",
+                            "prefix_padding_ms": PREFIX_PADDING_MS,
+                            "silence_duration_ms": SILENCE_MS,
+                        }
+                    }
+                },
+            }
+        )
+        started = time.monotonic()
+        speaking = asyncio.create_task(_speak(connection, _pcm(clip), started))
+        turn = await _listen(connection, started)
+        speaking.cancel()
+        return turn
+
+
+async def _speak(connection: AsyncRealtimeConnection, pcm: bytes, started: float) -> None:
+    """A piece is sent when its last sample has been spoken."""
+    size = int(RATE_HZ * PIECE_S) * 2
+    for index, start in enumerate(range(0, len(pcm), size), 1):
+        await asyncio.sleep(max(0.0, started + index * PIECE_S - time.monotonic()))
+        await connection.input_audio_buffer.append(audio=base64.b64encode(pcm[start : start + size]).decode())
+
+
+async def _listen(connection: AsyncRealtimeConnection, started: float) -> Turn:
+    turn = Turn()
+    async for event in connection:
+        now = time.monotonic() - started
+        match event.type:
+            case "input_audio_buffer.speech_started":
+                turn.onset_at = (event.audio_start_ms + PREFIX_PADDING_MS) / 1e3
+            case "input_audio_buffer.speech_stopped":
+                turn.stop_at, turn.stopped = event.audio_end_ms / 1e3, now
+            case "conversation.item.input_audio_transcription.delta":
+                turn.deltas.append(now)
+            case "conversation.item.input_audio_transcription.completed":
+                turn.final, turn.text = now, event.transcript
+                return turn
+    raise RuntimeError("the server closed the session")
+
+
+def _pcm(clip: Path) -> bytes:
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE_HZ)
+    with av.open(str(clip)) as container:
+        frames = [*container.decode(audio=0), None]
+        pcm = b"".join(out.to_ndarray().tobytes() for frame in frames for out in resampler.resample(frame))
+    return bytes(int(LEAD_S * RATE_HZ) * 2) + pcm + bytes(int(TAIL_S * RATE_HZ) * 2)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

