@@ -35,6 +35,9 @@ class Settings(CommonSettings):
 
     max_sessions: int = Field(256, ge=1, description="Sessions and requests in progress on one gateway.")
     claim_timeout_s: float = Field(2.0, gt=0, description="How long a session waits for a worker's free slot.")
+    recovery_timeout_s: float = Field(
+        20.0, gt=0, description="How long a session whose worker died waits for another one."
+    )
     session_max_s: float = Field(3600.0, gt=0, description="Longest life of a session.")
     idle_timeout_s: float = Field(300.0, gt=0, description="A client silent for so long is disconnected.")
     send_timeout_s: float = Field(20.0, gt=0, description="A client that does not read for so long is disconnected.")

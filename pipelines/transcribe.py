@@ -87,7 +87,9 @@ class CommitRefused(msgspec.Struct, frozen=True):
 
 
 class Cleared(msgspec.Struct, frozen=True):
-    """The buffer was emptied."""
+    """The buffer was emptied. `item`, which was open, will not be heard of again."""
+
+    item: str | None = None
 
 
 class Delta(msgspec.Struct, frozen=True):
@@ -98,12 +100,16 @@ class Delta(msgspec.Struct, frozen=True):
 
 
 class Completed(msgspec.Struct, frozen=True):
-    """The item's final transcript, one `Final` for each segment that has text; times count from the session's start."""
+    """The item's final transcript, one `Final` for each segment that has text; times count from the session's start.
+
+    Not `transcribed`: no transcript was wanted when the item was closed.
+    """
 
     item: str
     text: str
     seconds: float
     segments: list[tuple[float, float, Final]]
+    transcribed: bool = True
 
 
 class Failed(msgspec.Struct, frozen=True):
@@ -201,7 +207,7 @@ class Transcribe:
                 events = self._detector.judged(output.pts, output.meta["probability"], self.state.analysed)
                 return self._turn_events(events)
             case "partial":
-                return self._partial(output.meta["segment"], output.meta["text"])
+                return self._partial(output.meta["segment"], output.meta["text"], output.pts)
             case "final":
                 return self._final(output)
             case "error" | "lost":
@@ -218,8 +224,8 @@ class Transcribe:
         if state.config.detection is None:
             self._open_item(state.floor)
         segment = self._open_segment()
-        if segment is not None and probability >= QUIET_SPEECH:
-            segment.speech = True
+        if segment is not None and segment.speech is None and self._is_speech(probability):
+            segment.speech = end
         effects = self._turn_events(self._detector.frame(end, probability))
         effects += self._cut_if_long()
         effects += self._run_markers()
@@ -236,13 +242,12 @@ class Transcribe:
         live = self.state.config.detection is not None
         match event:
             case Started(pts) if live:
-                start = max(pts - self._prefix(), self.state.floor)
+                start = max(pts - self._prefix(), self.state.floor, self.state.released)
                 item = self._open_item(start)
-                item.segments[-1].speech = True
-                return [SpeechStarted(item.id, self._session_pts(start)), *self._follow()]
+                return [SpeechStarted(item.id, self._session_pts(start)), *self._resumed()]
             case Paused(pts):
                 return self._paused(pts)
-            case Resumed():
+            case Resumed() | Started():
                 return self._resumed()
             case Asked(pts):
                 return [Push("judge", pts, slack_s=self.state.config.final_slack_s)]
@@ -257,9 +262,10 @@ class Transcribe:
         if segment is None:
             return []
         long = pts - segment.start >= SOFT_SEGMENT_SAMPLES
-        if long and segment.speech:
+        if long and segment.speech is not None:
             return self._cut(segment, pts)
-        return self._request(segment, pts) if self.state.config.detection is not None else []
+        config = self.state.config
+        return self._request(segment, pts) if config.transcribe and config.detection is not None else []
 
     def _resumed(self) -> list[Effect]:
         segment = self._open_segment()
@@ -272,7 +278,7 @@ class Transcribe:
         segment, now = self._open_segment(), self.state.analysed
         if segment is None or now - segment.start < HARD_SEGMENT_SAMPLES:
             return []
-        if not segment.speech:
+        if segment.speech is None:
             segment.start = now - PAUSE_SAMPLES
             return []
         candidates = [(speech, end) for end, speech in self.state.frames if now - CUT_SEARCH_SAMPLES <= end]
@@ -282,10 +288,7 @@ class Transcribe:
     def _cut(self, segment: Segment, at: int) -> list[Effect]:
         """End the segment and begin the item's next one."""
         effects = self._close_segment(segment, at)
-        item = self.state.items[-1]
-        following = self._new_segment(at)
-        following.speech = any(end > at and speech >= QUIET_SPEECH for end, speech in self.state.frames)
-        item.segments.append(following)
+        self.state.items[-1].segments.append(self._new_segment(at))
         return effects + self._follow()
 
     def _release(self) -> list[Effect]:
@@ -310,8 +313,11 @@ class Transcribe:
         return items[-1]
 
     def _new_segment(self, start: int) -> Segment:
-        self.state.segments += 1
-        return Segment(self.state.segments, start)
+        state = self.state
+        state.segments += 1
+        start = max(start, state.released, state.analysed - HARD_SEGMENT_SAMPLES)
+        speech = (end for end, probability in state.frames if end > start and self._is_speech(probability))
+        return Segment(state.segments, start, next(speech, None))
 
     def _open_segment(self) -> Segment | None:
         items = self.state.items
@@ -322,11 +328,12 @@ class Transcribe:
         segment = item.segments[-1]
         effects: list[Effect] = [Committed(item.id), *self._close_segment(segment, end)]
         item.end = self.state.floor = end
+        item.transcribed = self.state.config.transcribe
         return effects + self._emit()
 
     def _close_segment(self, segment: Segment, end: int) -> list[Effect]:
         segment.closed = True
-        if not segment.speech or end <= segment.start:
+        if segment.speech is None or end <= segment.speech - FRAME_SAMPLES:
             segment.final = Final()
         if segment.requested is not None or segment.final is not None:
             return []
@@ -356,12 +363,17 @@ class Transcribe:
 
     # --- text ---
 
-    def _partial(self, segment_id: int, text: str) -> list[Effect]:
+    def _partial(self, segment_id: int, text: str, heard: int) -> list[Effect]:
         segment = self._find(segment_id)
-        if segment is None:
+        if segment is None or self._beyond(segment, heard):
             return []
-        segment.partial = text
+        segment.partial, segment.heard = text, heard
         return self._emit()
+
+    def _beyond(self, segment: Segment, heard: int) -> bool:
+        """Whether audio up to `heard` may hold words of what follows the segment, as far as is known."""
+        end = segment.requested if segment.closed else self.state.analysed
+        return end is None or heard >= end + FRAME_SAMPLES
 
     def _final(self, output: StreamOutput) -> list[Effect]:
         segment = self._find(output.meta["segment"])
@@ -403,7 +415,8 @@ class Transcribe:
             (seconds(segment.start + base), seconds((segment.requested or segment.start) + base), final)
             for segment, final in finals
         ]
-        return Completed(item.id, join([final for _, final in finals]), seconds(item.end - item.start), segments)
+        text = join([final for _, final in finals])
+        return Completed(item.id, text, seconds(item.end - item.start), segments, item.transcribed)
 
     # --- what the client asks for ---
 
@@ -435,15 +448,24 @@ class Transcribe:
         return self._close_item(marker.pts)
 
     def _clear_at(self, pts: int) -> list[Effect]:
-        if self._open_segment() is not None:
-            self.state.items.pop()
+        item = self.state.items.pop().id if self._open_segment() is not None else None
         self._reset_turn()
         self.state.floor = pts
-        return [Push("unfollow"), Cleared()]
+        return [Push("unfollow"), Cleared(item)]
 
     def _configure(self, config: TranscribeConfig) -> None:
+        taken_over = self.state.config.detection is None and config.detection is not None
         self.state.config = config
         self._detector = TurnDetector(self._detection(), self._detector.state)
+        if taken_over:
+            self._take_over()
+
+    def _take_over(self) -> None:
+        """Turns are no longer left to the client: speech in progress starts one, and silence is no item."""
+        self._reset_turn()
+        item, segment = self.state.items[-1] if self.state.items else None, self._open_segment()
+        if item is not None and segment is item.segments[0] and segment.speech is None:
+            self.state.items.pop()
 
     def _reset_turn(self) -> None:
         self._detector = TurnDetector(self._detection())
@@ -453,17 +475,11 @@ class Transcribe:
 
     def _lost(self, code: str, message: str) -> list[Effect]:
         """The stream is gone with the audio it held: say so of each item it concerns, and listen on with a new one."""
+        effects = [effect for effect in self._wind_up() if not isinstance(effect, Push)]
         state = self.state
-        effects: list[Effect] = [Failed(item.id, code, message) for item in state.items]
-        for marker in state.markers:
-            if marker.action == "commit":
-                item = self._new_item()
-                effects += [Committed(item), Failed(item, code, message)]
-            elif marker.action == "clear":
-                effects.append(Cleared())
-        configs = [marker.config for marker in state.markers if marker.config is not None]
+        effects += [Failed(item.id, code, message) for item in state.items]
         self.state = TranscribeState(
-            configs[-1] if configs else state.config,
+            state.config,
             base=state.base + state.received,
             segments=state.segments,
             failures=state.failures + 1,
@@ -473,11 +489,29 @@ class Transcribe:
             return [*effects, GaveUp(code, f"{self.state.failures} streams failed in a row; the last: {message}")]
         return [*effects, *self.start()]
 
+    def _wind_up(self) -> list[Effect]:
+        """Carry out what the client asked for, and end the turn, as if all that was not analysed were speech."""
+        state = self.state
+        unheard = [(end, 1.0) for end in range(state.analysed + FRAME_SAMPLES, state.received + 1, FRAME_SAMPLES)]
+        state.frames, state.analysed = state.frames + unheard, state.received
+        segment = self._open_segment()
+        if segment is not None and segment.speech is None and unheard:
+            segment.speech, _ = unheard[0]
+        effects = self._run_markers()
+        if state.config.detection is None and state.received > state.floor:
+            self._open_item(state.floor)
+        elif self._detector.state.speaking:
+            effects += self._turn_event(Stopped(state.received))
+        return effects
+
     # --- small things ---
 
     def _detection(self) -> Detection:
         """With turns left to the client, pauses still tell where to cut."""
         return self.state.config.detection or ServerVad()
+
+    def _is_speech(self, probability: float) -> bool:
+        return probability >= min(QUIET_SPEECH, self._detector.lasting)
 
     def _prefix(self) -> int:
         return self._detection().prefix_padding_ms * SAMPLE_RATE_HZ // 1_000

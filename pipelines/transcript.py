@@ -1,5 +1,6 @@
 """Items of speech, made of segments that one recogniser window can hold, and the text that becomes of them."""
 
+import re
 from typing import NamedTuple
 
 import msgspec
@@ -42,14 +43,16 @@ class Segment(msgspec.Struct):
 
     id: int
     start: int
-    speech: bool = False
-    """Whether any frame of it was speech."""
+    speech: int | None = None
+    """End of its first frame of speech."""
     requested: int | None = None
     """End of the stretch whose final text has been asked for."""
     closed: bool = False
     """Whether its end is settled: no more audio can join it."""
     final: Final | None = None
     partial: str = ""
+    heard: int = 0
+    """End of the audio that `partial` was made of."""
     emitted: str = ""
 
     @property
@@ -66,6 +69,8 @@ class Item(msgspec.Struct):
     segments: list[Segment]
     end: int | None = None
     """Set once the item is closed."""
+    transcribed: bool = False
+    """Whether its text was wanted when it was closed."""
 
     @property
     def settled(self) -> bool:
@@ -75,11 +80,11 @@ class Item(msgspec.Struct):
     def new_text(self) -> str:
         """Text that has become certain and was not returned before. What was returned is never taken back."""
         delta = ""
-        for segment in self.segments:
+        for index, segment in enumerate(self.segments):
             certain = segment.final.text if segment.settled and segment.final else segment.partial
-            if certain.startswith(segment.emitted) and certain != segment.emitted:
-                first = not segment.emitted
-                delta += (self._separator(segment) if first else "") + certain[len(segment.emitted) :]
+            told = segment.emitted or (_told_before(self.segments[index - 1], certain) if index else "")
+            if certain.startswith(told) and certain != told:
+                delta += ("" if told else self._separator(segment)) + certain[len(told) :]
                 segment.emitted = certain
             if not segment.settled:
                 break
@@ -94,6 +99,24 @@ class Item(msgspec.Struct):
     def finals(self) -> list[tuple[Segment, Final]]:
         """Segments that have text, with it."""
         return [(segment, segment.final) for segment in self.segments if segment.final and segment.final.text]
+
+
+def _told_before(before: Segment, text: str) -> str:
+    """The beginning of a segment's text that is known to have been returned with the segment before it.
+
+    A segment may be cut in speech at a moment before the end of the audio that its partial text was made of.
+    """
+    if before.final is None or before.requested is None or before.heard <= before.requested:
+        return ""
+    language = before.final.language
+    surplus = len(_word_ends(before.emitted, language)) - len(_word_ends(before.final.text, language))
+    ends = _word_ends(text, language)
+    return text[: ends[min(surplus, len(ends)) - 1]] if surplus > 0 and ends else ""
+
+
+def _word_ends(text: str, language: str | None) -> list[int]:
+    """Where each word ends; without spaces between words, each character."""
+    return [word.end() for word in re.finditer(r"\w" if language in _UNSPACED else r"\S+", text)]
 
 
 def separator(after: Final | None) -> str:

@@ -10,6 +10,8 @@ ONSET_FRAMES = 2
 """Speech frames in a row that make an onset: one alone may be a click."""
 HYSTERESIS = 0.15
 """Speech that has started goes on until the probability falls this far below the threshold."""
+LEAST_SPEECH = 0.01
+"""Below this it is silence, however low the threshold; else turns of a low threshold would never end."""
 PAUSE_SAMPLES = 3_200
 """Silence after which the turn may be over: a good moment to transcribe ahead and to ask whether it is."""
 ASK_AGAIN_SAMPLES = 4_800
@@ -90,11 +92,16 @@ class TurnDetector:
         self.detection = detection
         self.state = state or TurnState()
 
+    @property
+    def lasting(self) -> float:
+        """Probability down to which speech that has started goes on."""
+        return max(self.detection.threshold - HYSTERESIS, LEAST_SPEECH)
+
     def frame(self, end: int, probability: float) -> list[TurnEvent]:
         """Take the speech probability of the frame that ends at `end` samples."""
         if not self.state.speaking:
             return self._idle(end, probability)
-        if probability >= self.detection.threshold - HYSTERESIS:
+        if probability >= self.lasting:
             return self._speech()
         return self._silence(end)
 

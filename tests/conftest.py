@@ -50,3 +50,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """`millstream serve` with the real models, shared by the session's tests."""
     with running_server(tmp_path_factory.mktemp("server")) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def guarded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that wants the key "right-key", trusts one foreign web page, has one slot and takes small uploads."""
+    with running_server(
+        tmp_path_factory.mktemp("guarded"),
+        MILLSTREAM_API_KEYS='["other-key", "right-key"]',
+        MILLSTREAM_ALLOWED_ORIGINS='["https://friend.example"]',
+        MILLSTREAM_SLOTS="1",
+        MILLSTREAM_MAX_UPLOAD_BYTES="1000000",
+    ) as started:
+        yield started

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
@@ -29,6 +30,12 @@ class Server:
     def realtime_url(self) -> str:
         """Base URL for WebSocket clients."""
         return self.url.replace("http", "ws", 1) + "/v1"
+
+    def part(self, name: str) -> psutil.Process:
+        """The process among the server's children that has `name` in its command line, as a word of its own."""
+        children = psutil.Process(self.process.pid).children()
+        (found,) = (child for child in children if name in child.cmdline())
+        return found
 
 
 def free_port() -> int:

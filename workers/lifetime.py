@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 
 log = logging.getLogger(__name__)
@@ -12,13 +12,16 @@ log = logging.getLogger(__name__)
 SUPERVISOR_PID = "MILLSTREAM_SUPERVISOR_PID"
 """Environment variable by which a supervisor tells its children who they belong to."""
 _ORPHAN_CHECK_S = 1.0
-_CANCEL_TIMEOUT_S = 5.0
+_CANCEL_ATTEMPTS = 50
+_CANCEL_INTERVAL_S = 0.1
+"""Before Python 3.12 `asyncio.wait_for`, through which redis-py writes, can swallow a cancellation (gh-86296)."""
 
 
 async def run_together(*parts: Coroutine[None, None, None]) -> None:
     """Run until the first part ends, then cancel the others. Raises the error of the first.
 
-    A part that does not heed its cancellation is left behind after some seconds, so that no failure hangs its owner.
+    A part that does not heed its cancellation is cancelled again, and left behind after some seconds, so that no
+    failure hangs its owner.
     """
     tasks = [asyncio.create_task(part) for part in parts]
     try:
@@ -26,11 +29,20 @@ async def run_together(*parts: Coroutine[None, None, None]) -> None:
         for task in done:
             task.result()
     finally:
-        for task in tasks:
-            task.cancel()
-        _, stuck = await asyncio.wait(tasks, timeout=_CANCEL_TIMEOUT_S)
-        for task in stuck:
+        for task in await _cancel(tasks):
             log.error("%s did not heed its cancellation", task)
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
+    """Cancel tasks until they have ended. Returns those that have not."""
+    running = set(tasks)
+    for _ in range(_CANCEL_ATTEMPTS):
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=_CANCEL_INTERVAL_S)
+        if not running:
+            break
+    return running
 
 
 async def until_stopped(work: Coroutine[None, None, None]) -> None:

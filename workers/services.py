@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 from models.asr.whisper import Whisper
 from models.catalog import ensure
 from models.vad.silero import SileroVad
@@ -16,6 +18,7 @@ def listen(settings: WorkerSettings) -> Service:
     def checkpoint(name: str) -> Path:
         return ensure(name, settings.cache_dir, settings.catalog)
 
+    torch.set_num_threads(settings.threads)
     slots = settings.slots
     vad = SileroVad(checkpoint(settings.vad_model), slots)
     turn = SmartTurn(checkpoint(settings.turn_model), slots)

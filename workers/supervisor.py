@@ -57,7 +57,7 @@ class Supervisor:
             if loop.time() - started > STABLE_AFTER_S:
                 backoff_s, deaths = FIRST_BACKOFF_S, 0
             deaths += 1
-            if deaths > MAX_QUICK_DEATHS:
+            if deaths >= MAX_QUICK_DEATHS:
                 raise ProcessFailed(f"{spec.name} died {deaths} times in a row, the last time with exit code {code}")
             log.warning("%s ended with exit code %s; starting it again in %g s", spec.name, code, backoff_s)
             await asyncio.sleep(backoff_s)

@@ -36,6 +36,8 @@ class InputAudio:
             data = binascii.a2b_base64(base64, strict_mode=True)
         except (binascii.Error, ValueError) as error:
             raise BadAudio(f"not valid base64: {error}") from None
+        if not data:
+            raise BadAudio("the append has no audio")
         return _bytes(self._resampler.resample_chunk(self._samples(data)))
 
     def flush(self) -> bytes:

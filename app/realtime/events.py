@@ -167,7 +167,17 @@ _CONVERSATION_EVENTS = frozenset(
     }
 )
 
+
+class _Outline(msgspec.Struct):
+    """What an event says of itself, whatever else is wrong with it."""
+
+    type: msgspec.Raw = msgspec.Raw()
+    event_id: msgspec.Raw = msgspec.Raw()
+
+
 _decoder = msgspec.json.Decoder(ClientEvent)
+_outline_decoder = msgspec.json.Decoder(_Outline)
+_NOT_JSON = (msgspec.DecodeError, UnicodeError, RecursionError)
 _UNKNOWN_FIELD = re.compile(r"unknown field `(?P<field>[^`]*)`")
 _MISSING_FIELD = re.compile(r"missing required field `(?P<field>[^`]*)`")
 _PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
@@ -180,8 +190,12 @@ def decode(text: str | bytes) -> ClientEvent:
         return event
     except msgspec.ValidationError as error:
         raise BadEvent(_explain(text, str(error))) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadEvent(_invalid("invalid_json", f"the message is not JSON: {error}")) from None
+    except _NOT_JSON as error:
+        raise BadEvent(_not_json(error)) from None
+
+
+def _not_json(error: Exception) -> ErrorDetail:
+    return _invalid("invalid_json", f"the message is not JSON: {error}")
 
 
 def _invalid(code: str, message: str, param: str | None = None, event_id: str | None = None) -> ErrorDetail:
@@ -189,13 +203,15 @@ def _invalid(code: str, message: str, param: str | None = None, event_id: str | 
 
 
 def _explain(text: str | bytes, problem: str) -> ErrorDetail:
-    """Say what is wrong with a JSON message that is no valid event."""
-    event = msgspec.json.decode(text)
-    if not isinstance(event, dict):
+    """Say what is wrong with a message that is no valid event. It may be no JSON either: decoding has stopped early."""
+    try:
+        outline = _outline_decoder.decode(text)
+    except msgspec.ValidationError:
         return _invalid("invalid_event", "an event is a JSON object")
-    event_id = event.get("event_id") if isinstance(event.get("event_id"), str) else None
-    kind = event.get("type")
-    if not isinstance(kind, str):
+    except _NOT_JSON as error:
+        return _not_json(error)
+    event_id, kind = _string(outline.event_id), _string(outline.type)
+    if kind is None:
         return _invalid("missing_required_parameter", "every event has a `type`, a string", "type", event_id)
     path = match["path"] if (match := _PATH.search(problem)) else ""
     if path == "type":
@@ -208,6 +224,13 @@ def _explain(text: str | bytes, problem: str) -> ErrorDetail:
     if param == "session.type":
         message = f"{message}: this server serves sessions of type 'transcription'"
     return _invalid("invalid_value", f"{param}: {message}" if param else message, param, event_id)
+
+
+def _string(raw: msgspec.Raw) -> str | None:
+    try:
+        return msgspec.json.decode(raw, type=str)
+    except _NOT_JSON:
+        return None
 
 
 def _unknown_event(kind: str, event_id: str | None) -> ErrorDetail:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -37,6 +38,15 @@ class Connection(Protocol):
         """Close the connection."""
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """What one client may take, and how long it is waited for."""
+
+    events_per_s: int
+    send_timeout_s: float
+    recovery_timeout_s: float
+
+
 class Runner:
     """One session on one connection. Effects are carried out one after the other, in order."""
 
@@ -46,16 +56,14 @@ class Runner:
         connection: Connection,
         streams: StreamClient,
         metrics: SessionMetrics,
-        *,
-        events_per_s: int,
-        send_timeout_s: float,
+        bounds: Bounds,
     ) -> None:
         self._session = session
         self._connection = connection
         self._streams = streams
         self._metrics = metrics
-        self._send_timeout_s = send_timeout_s
-        self._limiter = AsyncLimiter(events_per_s * RATE_BURST_S, RATE_BURST_S)
+        self._bounds = bounds
+        self._limiter = AsyncLimiter(bounds.events_per_s * RATE_BURST_S, RATE_BURST_S)
         self._effects: asyncio.Queue[Effect] = asyncio.Queue()
         self._outputs: asyncio.Queue[Envelope] = asyncio.Queue()
         self._room = asyncio.Event()
@@ -70,7 +78,7 @@ class Runner:
         except ConnectionError:
             log.info("session %s: the client is gone", self._session.state.id)
         except TimeoutError:
-            message = f"the client has not read its events for {self._send_timeout_s:g} s"
+            message = f"the client has not read its events for {self._bounds.send_timeout_s:g} s"
             await self._connection.close(POLICY_VIOLATION, message)
         except Exception:
             log.exception("session %s failed", self._session.state.id)
@@ -120,7 +128,7 @@ class Runner:
             match effect:
                 case Send(event):
                     self._metrics.sent(event)
-                    async with asyncio.timeout(self._send_timeout_s):
+                    async with asyncio.timeout(self._bounds.send_timeout_s):
                         await self._connection.send(msgspec.json.encode(event))
                 case Push():
                     self._push(effect)
@@ -137,10 +145,12 @@ class Runner:
             self._stream.push(push.kind, pts=push.pts, data=push.data, meta=push.meta, slack_s=push.slack_s)
 
     async def _open(self, service: str, options: dict[str, object]) -> None:
+        timeout_s = None
         if self._stream is not None:
             self._stream.close()
+            timeout_s = self._bounds.recovery_timeout_s
         try:
-            self._stream = await self._streams.open(service, options, self._outputs.put_nowait)
+            self._stream = await self._streams.open(service, options, self._outputs.put_nowait, timeout_s)
         except ServerFull as error:
             message = f"{error}; try again in {error.retry_after_s} s"
             self._queue(self._session.end("server_full", message, TRY_AGAIN_LATER))

@@ -16,6 +16,7 @@ from app.realtime.config import LOGPROBS, OPENAI_TRANSCRIBERS, SessionConfig
 from app.realtime.events import BadEvent, ErrorDetail, ServerEvent
 from pipelines import transcribe
 from pipelines.effects import OpenStream, Push, StreamOutput
+from pipelines.languages import LANGUAGES, unknown_language
 from pipelines.transcribe import Transcribe, TranscribeState
 from pipelines.turns import SAMPLE_RATE_HZ
 
@@ -148,7 +149,7 @@ class Session:
 
     def _update(self, event: events.UpdateSession) -> list[Effect]:
         config = self.state.config.updated(event.session)
-        self._check_model(config, event.event_id)
+        self._check(config, event.event_id)
         if config.format != self.state.config.format:
             tail = self._carry_out(self._pipeline.audio(self._audio.flush()))
             self._audio = InputAudio(config.format)
@@ -158,8 +159,14 @@ class Session:
         changed = self._carry_out(self._pipeline.configure(config.pipeline()))
         return [*tail, *changed, self._send(events.SessionUpdated(session=self._shown()))]
 
-    def _check_model(self, config: SessionConfig, event_id: str | None) -> None:
-        model = config.transcription.model if config.transcription else None
+    def _check(self, config: SessionConfig, event_id: str | None) -> None:
+        """Whether this server has the model and the language. Raises BadEvent."""
+        if config.transcription is None:
+            return
+        language, model = config.transcription.language, config.transcription.model
+        if language is not None and language not in LANGUAGES:
+            param = "session.audio.input.transcription.language"
+            raise _bad("invalid_value", f"{param}: {unknown_language(language)}", param, event_id)
         if model is not None and model != self.state.model and model not in OPENAI_TRANSCRIBERS:
             param = "session.audio.input.transcription.model"
             known = ", ".join(sorted({self.state.model, *OPENAI_TRANSCRIBERS}))
@@ -193,7 +200,8 @@ class Session:
                     "invalid_request_error", "input_audio_buffer_commit_empty", message, None, reference
                 )
                 return [self._send(events.Error(error=detail))]
-            case transcribe.Cleared():
+            case transcribe.Cleared(item):
+                self._forget(item)
                 return [self._send(events.AudioCleared())]
             case transcribe.Delta(item, text):
                 return self._delta(item, text)
@@ -231,8 +239,8 @@ class Session:
         return [self._send(events.TranscriptionDelta(item_id=item, delta=text))]
 
     def _completed(self, event: transcribe.Completed) -> list[Effect]:
-        self.state.announced.remove(event.item)
-        if self.state.config.transcription is None:
+        self._forget(event.item)
+        if not event.transcribed:
             return []
         finals = [final for _, _, final in event.segments]
         tokens = [token for final in finals for token in final.tokens]
@@ -247,10 +255,10 @@ class Session:
         return [self._send(completed)]
 
     def _failed(self, item: str, code: str, message: str) -> list[Effect]:
-        self.state.held.pop(item, None)
-        if item not in self.state.announced:
+        announced = item in self.state.announced
+        self._forget(item)
+        if not announced:
             return [self.fault(code, f"buffered audio was lost: {message}")]
-        self.state.announced.remove(item)
         error = {"type": "server_error", "code": code, "message": message, "param": None}
         return [self._send(events.TranscriptionFailed(item_id=item, error=error))]
 
@@ -259,6 +267,12 @@ class Session:
     def _announce(self, item: str) -> None:
         if item not in self.state.announced:
             self.state.announced.append(item)
+
+    def _forget(self, item: str | None) -> None:
+        if item in self.state.announced:
+            self.state.announced.remove(item)
+        if item is not None:
+            self.state.held.pop(item, None)
 
     def _new_item(self) -> str:
         self.state.items += 1

@@ -16,6 +16,7 @@ from app.realtime.config import OPENAI_TRANSCRIBERS
 from app.rest.audio_file import NotAudio, decode
 from app.rest.file_session import Event, Finished, TranscriptionFailed, transcribe_file
 from app.rest.subtitles import Cue, srt, vtt
+from pipelines.languages import LANGUAGES, unknown_language
 from pipelines.transcribe import Completed, Delta, TranscribeConfig
 from workers.broker.client import ServerFull
 
@@ -110,6 +111,8 @@ def _parse(form: FormData, model: str) -> TranscriptionRequest:
         raise ApiError(400, "invalid_value", f"{param}: {problem}" if param else problem, param) from None
     if request.model not in OPENAI_TRANSCRIBERS | {model}:
         raise ApiError(404, "model_not_found", f"model: there is no model {request.model!r}", "model")
+    if request.language is not None and request.language not in LANGUAGES:
+        raise ApiError(400, "invalid_value", f"language: {unknown_language(request.language)}", "language")
     return request
 
 

@@ -9,7 +9,7 @@ from app.auth import SUBPROTOCOL
 from app.errors import json_error
 from app.gateway import TooManySessions, gateway_of
 from app.metrics import SessionMetrics
-from app.realtime.runner import Runner
+from app.realtime.runner import Bounds, Runner
 from app.realtime.session import TRY_AGAIN_LATER, Limits, Session, new_state
 
 MAX_MESSAGE_BYTES = 24 * 2**20
@@ -51,6 +51,7 @@ async def realtime(websocket: WebSocket) -> None:
     await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in websocket.scope["subprotocols"] else None)
     connection = WebSocketConnection(websocket)
     limits = Limits(settings.session_max_s, settings.idle_timeout_s)
+    bounds = Bounds(settings.events_per_s, settings.send_timeout_s, settings.recovery_timeout_s)
     session = Session(new_state(settings.transcriber, time.time()), limits)
     try:
         with gateway.session("websocket"):
@@ -59,8 +60,7 @@ async def realtime(websocket: WebSocket) -> None:
                 connection,
                 gateway.streams,
                 SessionMetrics(gateway.metrics),
-                events_per_s=settings.events_per_s,
-                send_timeout_s=settings.send_timeout_s,
+                bounds,
             ).run()
     except TooManySessions as error:
         await connection.send(msgspec.json.encode(session.fault("server_full", str(error)).event))

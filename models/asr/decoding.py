@@ -11,6 +11,9 @@ from models.audio import SAMPLE_RATE_HZ, FloatArray
 _MIN_AVG_LOGPROB = -1.0
 _RETRY_BEAM_SIZE = 5
 _MAX_DRAFT_NO_SPEECH = 0.6
+_NOISE_NO_SPEECH = 0.7
+_NOISE_AVG_LOGPROB = -0.5
+"""Silence, noise, tones and coughs scored 0.76 and -0.6 or worse; speech, even half a second of it, 0.5 or better."""
 _SURE_SAMPLES = 2 * SAMPLE_RATE_HZ
 _SURE_PROBABILITY = 0.5
 _MIN_PROBABILITY = 1e-10
@@ -36,7 +39,9 @@ class Draft(NamedTuple):
 
 
 class Transcript(NamedTuple):
-    """What was said. `detected`: the language was not given, and there was enough speech to be sure of it."""
+    """What was said, nothing if it was only noise. `detected`: the language was not given, and there was enough
+    speech to be sure of it.
+    """
 
     text: str
     language: str
@@ -104,6 +109,8 @@ def _transcript(
     times: TokenTimes,
 ) -> Transcript:
     prompt, detected = prompted
+    if hypothesis.no_speech > _NOISE_NO_SPEECH and hypothesis.avg_logprob < _NOISE_AVG_LOGPROB:
+        return Transcript("", prompt.language, False, [], [], hypothesis.no_speech, hypothesis.avg_logprob)
     words = split_words(hypothesis.tokens, prompt.language, network.text)
     logprobs = [math.log(max(probability, _MIN_PROBABILITY)) for probability in times.probabilities]
     return Transcript(

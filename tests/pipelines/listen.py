@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
+import msgspec
+
 from pipelines.effects import OpenStream, Push, StreamOutput
 from pipelines.transcribe import Delta, Effect, Event, Transcribe, TranscribeConfig, TranscribeState
 from pipelines.turns import FRAME_SAMPLES, SAMPLE_RATE_HZ
@@ -16,6 +18,8 @@ CHUNK_S = 0.1
 MAX_CHUNK_BYTES = 3_200
 HEARD_SAMPLES = 15 * SAMPLE_RATE_HZ
 WINDOW_SAMPLES = 30 * SAMPLE_RATE_HZ
+MAX_REQUESTS = WINDOW_SAMPLES // (3 * FRAME_SAMPLES)
+"""As many of the shortest turns as a window holds."""
 FIRST_PARTIAL_SAMPLES = SAMPLE_RATE_HZ // 2
 PARTIAL_INTERVAL_SAMPLES = SAMPLE_RATE_HZ // 4
 SILENCE = 0.02
@@ -64,7 +68,6 @@ class Script:
     """What finals say where partials said the argument."""
     language: str = "en"
     window: int = WINDOW_SAMPLES
-    max_requests: int = 32
 
 
 @dataclass
@@ -87,6 +90,7 @@ class Listen:
     _sent: int = 0
     _framed: int = 0
     _waiting: list[Push] = field(default_factory=list)
+    _answered: dict[int, int] = field(default_factory=dict)
     _due: list[tuple[int, int, StreamOutput]] = field(default_factory=list)
     _scheduled: int = 0
 
@@ -95,7 +99,8 @@ class Listen:
         self.pushed.append(_without_data(push))
         match push.kind:
             case "audio":
-                self._audio(push)
+                self._check_audio(push)
+                self._waiting.append(push)
             case "release":
                 if push.pts > self.written:
                     raise Refused(f"release of {push.pts}, written {self.written}")
@@ -140,17 +145,17 @@ class Listen:
         """Messages of one kind so far."""
         return [push for push in self.pushed if push.kind == kind]
 
-    def _audio(self, push: Push) -> None:
+    def _check_audio(self, push: Push) -> None:
         if push.pts != self._sent or not push.data or len(push.data) % 2 or len(push.data) > MAX_CHUNK_BYTES:
             raise Refused(f"audio of {len(push.data)} bytes at {push.pts}, expected at {self._sent}")
         self._sent += len(push.data) // 2
-        self._waiting.append(push)
 
     def _drain(self) -> None:
         while self._waiting and self.unreleased + len(self._waiting[0].data) // 2 <= self.script.window:
             self.written += len(self._waiting.pop(0).data) // 2
             self._hear_frames()
             self._hear_words()
+            self._hear_requests()
 
     def _hear_frames(self) -> None:
         while self._framed + FRAME_SAMPLES <= self.written:
@@ -176,9 +181,7 @@ class Listen:
         text = " ".join([text for text, _, until in self._words(start, end) if until <= end][:-1])
         if len(text) > len(self.partials.get(number, "")):
             self.partials[number] = text
-            self._answer(
-                self.script.partial_lag, StreamOutput("partial", end, meta={"segment": number, "text": text})
-            )
+            self._answer(self.script.partial_lag, StreamOutput("partial", end, meta={"segment": number, "text": text}))
 
     def _words(self, start: int, end: int) -> Iterator[tuple[str, int, int]]:
         """Words whose middle lies in [start, end)."""
@@ -193,7 +196,7 @@ class Listen:
     def _follow(self, push: Push) -> None:
         number, _, _ = push.meta["segment"], push.meta["language"], push.meta["prompt"]
         self._check_held(push.pts)
-        self.requests.pop(number, None)
+        self._withdraw(number)
         self.followed = number
         self.follows[number] = push.pts
 
@@ -201,16 +204,28 @@ class Listen:
         meta = push.meta
         number, start = meta["segment"], meta["start"]
         self._check_held(start)
-        self._check_held(push.pts)
+        if push.pts > self._sent:
+            raise Refused(f"transcribe up to {push.pts}, sent {self._sent}")
         if not 0 <= push.pts - start <= HEARD_SAMPLES:
             raise Refused(f"a segment of {push.pts - start} samples")
-        self.requests.pop(number, None)
+        self._withdraw(number)
         self.requests[number] = push
-        if len(self.requests) > self.script.max_requests:
+        if len(self.requests) > MAX_REQUESTS:
             raise Refused("too many requests")
         if self.followed == number:
             self.followed = None
-        self._answer(self.script.final_lag(number), StreamOutput("final", push.pts, meta=self._final(push)))
+        self._hear_requests()
+
+    def _hear_requests(self) -> None:
+        """A request that ends beyond the audio received waits for it."""
+        for number, push in self.requests.items():
+            if push.pts <= self.written and self._answered.get(number) != push.pts:
+                self._answered[number] = push.pts
+                self._answer(self.script.final_lag(number), StreamOutput("final", push.pts, meta=self._final(push)))
+
+    def _withdraw(self, number: int) -> None:
+        self.requests.pop(number, None)
+        self._answered.pop(number, None)
 
     def _final(self, push: Push) -> dict[str, Any]:
         meta = push.meta
@@ -246,7 +261,7 @@ class Listen:
                 request = self.requests.get(output.meta["segment"])
                 if request is None or request.pts != output.pts:
                     return False
-                del self.requests[output.meta["segment"]]
+                self._withdraw(output.meta["segment"])
         return True
 
 
@@ -304,6 +319,12 @@ class Story:
     def lose(self, code: str = "worker_lost") -> "Story":
         """The stream's worker dies."""
         self.perform(self.pipeline.on_output(StreamOutput("lost", meta={"code": code, "message": "gone"})))
+        return self
+
+    def move(self) -> "Story":
+        """Another process takes the pipeline over from its serialised state."""
+        state = msgspec.msgpack.decode(msgspec.msgpack.encode(self.pipeline.state), type=TranscribeState)
+        self.pipeline = Transcribe(state, self.new_item)
         return self
 
     def settle(self) -> "Story":

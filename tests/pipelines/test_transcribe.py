@@ -207,7 +207,7 @@ def test_semantic_turns_are_asked_about_again_while_silence_lasts() -> None:
     story = Story(said(1, 2, "well"), config=config, finished=lambda pts: float(pts > samples(2.9))).hear(4)
     asked = [push.pts for push in story.stream.kinds("judge")]
     assert len(asked) == 4
-    assert story.told(SpeechStopped)[0].pts == asked[-1]
+    assert asked[-2] < samples(2.9) < asked[-1] <= story.told(SpeechStopped)[0].pts < samples(3.4)
 
 
 def test_items_complete_in_order_even_if_their_texts_do_not() -> None:

@@ -4,8 +4,8 @@ import pytest
 
 from pipelines.transcribe import (
     Cleared,
-    Committed,
     CommitRefused,
+    Committed,
     Completed,
     Delta,
     SpeechStarted,
@@ -62,11 +62,12 @@ def test_a_file_dumped_at_once_is_transcribed_whole() -> None:
 
 
 def test_a_commit_does_not_overtake_audio_that_waits_for_the_window() -> None:
-    """Messages without data overtake audio that waits, so the last piece may not have reached the models."""
-    story = manual(numbered(0, 30), final_lag=lambda segment: samples(40), window=samples(20)).hear(20)
-    story.hear(0.01).commit()
-    story.hear(50).settle()
-    assert texts(story)
+    speech = numbered(0, 20)
+    story = manual(speech, final_lag=lambda segment: samples(40), window=samples(20)).hear(20.01)
+    assert story.stream.waiting > 0
+    story.commit().hear(30).settle()
+    assert texts(story) == [speech.text]
+    assert max(request.pts for request in story.stream.kinds("transcribe")) == samples(20.01)
 
 
 def test_long_silence_costs_no_recognition_and_is_released() -> None:
@@ -165,6 +166,16 @@ def test_a_commit_before_the_onset_is_sure_keeps_the_speech() -> None:
 def test_speech_too_quiet_for_a_turn_is_transcribed_if_committed() -> None:
     story = Story(said(19, 19.9, "psst", probability=0.4)).hear(20).commit().settle()
     assert len(story.stream.kinds("transcribe")) == 1
+
+
+@pytest.mark.parametrize("config", [MANUAL, TranscribeConfig()])
+def test_a_commit_after_more_quiet_speech_than_a_segment_holds(config: TranscribeConfig) -> None:
+    """An earlier item that waits for its text keeps the audio from being released."""
+    quiet = said(4, 24, " ".join(f"w{n}" for n in range(40)), probability=0.4)
+    story = Story(said(1, 2, "first"), quiet, final_lag=lambda segment: samples(99)).hear(23)
+    story.configure(config).hear(1).commit().settle()
+    assert texts(story)[0] == "first"
+    assert texts(story)[1].endswith("w38 w39")
 
 
 def test_clear_forgets_the_buffer() -> None:
@@ -272,10 +283,12 @@ def test_a_text_asked_for_before_recognition_was_switched_off_still_arrives() ->
 
 
 def test_many_short_commits_at_once_are_all_answered() -> None:
-    words = [said(n * 0.2, n * 0.2 + 0.2, f"w{n}") for n in range(100)]
-    story = manual(*words, vad_lag=samples(99))
+    words = [said(n * 0.2, n * 0.2 + 0.2, f"w{n}") for n in range(50)]
+    story = manual(*words, vad_lag=samples(10), final_lag=lambda segment: samples(99))
     for _ in words:
         story.hear(0.2).commit()
+    story.hear(10)
+    assert len(story.stream.requests) == 50
     story.settle()
     assert texts(story) == [word.text for word in words]
 

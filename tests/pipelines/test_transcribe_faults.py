@@ -6,8 +6,8 @@ from pipelines.effects import StreamOutput
 from pipelines.transcribe import (
     MAX_FAILURES,
     Cleared,
-    Committed,
     CommitRefused,
+    Committed,
     Completed,
     Delta,
     Failed,

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from workers.lifetime import until_stopped
@@ -37,12 +37,14 @@ def stopped(directory: Path) -> list[int]:
 @contextmanager
 def marked(mark: Path) -> Iterator[None]:
     mark.touch()
-    yield
-    mark.with_suffix(".stopped").touch()
+    try:
+        yield
+    finally:
+        mark.with_suffix(".stopped").touch()
 
 
 async def stay(mark: Path) -> None:
-    with suppress(asyncio.CancelledError), marked(mark):
+    with marked(mark):
         await asyncio.Event().wait()
 
 

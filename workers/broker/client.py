@@ -182,8 +182,15 @@ class StreamClient:
         """Streams that are open now."""
         return len(self._streams)
 
-    async def open(self, service: str, options: dict[str, Any], on_output: Callable[[Envelope], None]) -> Stream:
-        """Reserve a slot of `service`. Raises ServerFull if none is claimed within the time limit.
+    async def open(
+        self,
+        service: str,
+        options: dict[str, Any],
+        on_output: Callable[[Envelope], None],
+        timeout_s: float | None = None,
+    ) -> Stream:
+        """Reserve a slot of `service`. Raises ServerFull if none is claimed within `timeout_s` or, without it,
+        within the time that the client was made with.
 
         `on_output` is called on the event loop for each output in order; an output of a kind in `END` is the last.
         Options that the model refuses come as an `error` output.
@@ -193,7 +200,8 @@ class StreamClient:
         self._streams[stream.id] = stream
         try:
             await claims.offer(self._redis, offer)
-            await asyncio.wait_for(stream.opened(), self._claim_timeout_s)
+            async with asyncio.timeout(timeout_s or self._claim_timeout_s):
+                await stream.opened()
         except BaseException as error:
             self._streams.pop(stream.id, None)
             stream.worker = await claims.withdraw(self._redis, offer) or ""

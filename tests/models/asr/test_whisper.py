@@ -1,8 +1,6 @@
-"""Whisper as a stream, on real speech: finals, partials, batching, the queue, moving a stream."""
+"""Whisper as a stream, on real speech: finals, what it refuses, the queue, moving a stream."""
 
-import string
-from collections.abc import Callable, Iterator
-from itertools import pairwise
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,81 +11,24 @@ import pytest
 from models.asr.network import HEARD_SAMPLES
 from models.asr.whisper import FINAL, MAX_REQUESTS, PARTIAL, Whisper
 from models.audio import SAMPLE_RATE_HZ
-from models.base import Message, Output, StreamError
+from models.base import Message, StreamError
+from pipelines.languages import LANGUAGES
+from tests.models.asr.listening import (
+    CLIPS,
+    LONG,
+    SHORT,
+    WINDOW_S,
+    Speech,
+    drain,
+    feed,
+    final,
+    follow,
+    plain,
+    texts,
+    transcribe,
+)
 
-CHUNK_BYTES = 3_200
-WINDOW_S = 16.0
 MAX_WORD_ERROR_RATE = 0.1
-LONG = "sense_0870"
-SHORT = "sense_0880"
-CLIPS = [LONG, SHORT, "sense_0930"]
-
-Speech = Callable[[str], bytes]
-
-
-@pytest.fixture(scope="module")
-def whisper(checkpoint: Callable[[str], Path]) -> Whisper:
-    return Whisper(checkpoint("whisper-base"), capacity=4, window_s=WINDOW_S, max_batch=3)
-
-
-@pytest.fixture(autouse=True)
-def clean(whisper: Whisper) -> None:
-    for slot in range(whisper.capacity):
-        whisper.open(slot, {})
-
-
-def follow(segment: int, start: int = 0, language: str | None = "en", prompt: str | None = None) -> Message:
-    return Message("follow", start, meta={"segment": segment, "language": language, "prompt": prompt})
-
-
-def transcribe(segment: int, start: int, end: int, **options: Any) -> Message:
-    meta = {"segment": segment, "start": start, "language": "en", "prompt": None, "words": False} | options
-    return Message("transcribe", end, meta=meta, slack_s=0.2)
-
-
-def feed(whisper: Whisper, slot: int, pcm: bytes, pts: int = 0) -> list[Output]:
-    """Push audio in chunks and step the slot whenever it is pending."""
-    outputs: list[Output] = []
-    for start in range(0, len(pcm), CHUNK_BYTES):
-        whisper.push(slot, Message("audio", pts + start // 2, pcm[start : start + CHUNK_BYTES], slack_s=1.0))
-        outputs += drain(whisper, slot)
-    return outputs
-
-
-def drain(whisper: Whisper, slot: int) -> list[Output]:
-    outputs: list[Output] = []
-    while work := [pending for pending in whisper.pending() if pending.slot == slot]:
-        outputs += whisper.step(work[0].bucket, [slot])
-    return outputs
-
-
-def step_all(whisper: Whisper) -> list[Output]:
-    """One step of all slots that have a partial to make."""
-    slots = [pending.slot for pending in whisper.pending()]
-    return whisper.step(PARTIAL, slots) if slots else []
-
-
-def final(whisper: Whisper, slot: int, pcm: bytes, **options: Any) -> Output:
-    """The final of a whole clip in a slot without audio."""
-    whisper.open(slot, {})
-    feed(whisper, slot, pcm)
-    whisper.push(slot, transcribe(1, 0, len(pcm) // 2, **options))
-    (output,) = drain(whisper, slot)
-    return output
-
-
-def texts(outputs: list[Output]) -> list[str]:
-    return [output.meta["text"] for output in outputs]
-
-
-def plain(text: str) -> str:
-    return text.lower().replace("-", " ").translate(str.maketrans("", "", string.punctuation))
-
-
-def growing(outputs: list[Output]) -> Iterator[bool]:
-    partials = ["", *texts([output for output in outputs if output.kind == "partial"])]
-    for former, latter in pairwise(partials):
-        yield latter.startswith(former) and len(latter) > len(former)
 
 
 def test_finals_are_accurate(whisper: Whisper, speech: Speech, transcripts: dict[str, str]) -> None:
@@ -122,26 +63,6 @@ def test_a_final_has_tokens_and_placed_words(whisper: Whisper, speech: Speech) -
 
 
 @pytest.mark.parametrize("language", ["en", None])
-def test_partials_appear_while_someone_speaks_and_only_grow(
-    whisper: Whisper, speech: Speech, language: str | None
-) -> None:
-    pcm = speech(LONG)
-    whisper.push(0, follow(5, language=language))
-    outputs = feed(whisper, 0, pcm)
-    whisper.push(0, transcribe(5, 0, len(pcm) // 2))
-    (last,) = drain(whisper, 0)
-
-    assert all(growing(outputs))
-    assert {(output.kind, output.meta["segment"]) for output in outputs} == {("partial", 5)}
-    assert outputs[0].pts <= 1.5 * SAMPLE_RATE_HZ
-    assert len(outputs) >= 5
-    assert [output.pts for output in outputs] == sorted({output.pts for output in outputs})
-    agreed = plain(texts(outputs)[-1])
-    assert len(agreed) > 0.8 * len(plain(last.meta["text"]))
-    assert plain(last.meta["text"]).startswith(agreed)
-
-
-@pytest.mark.parametrize("language", ["en", None])
 def test_finals_batched_equal_alone(whisper: Whisper, speech: Speech, language: str | None) -> None:
     prompts = [None, None, "Sense and Sensibility"]
     options = [{"language": language, "prompt": prompt, "words": True} for prompt in prompts]
@@ -156,27 +77,6 @@ def test_finals_batched_equal_alone(whisper: Whisper, speech: Speech, language: 
             assert one.meta[field] == other.meta[field]
         assert [word[:3] for word in one.meta["words"]] == [word[:3] for word in other.meta["words"]]
         assert one.meta["avg_logprob"] == pytest.approx(other.meta["avg_logprob"], abs=1e-4)
-
-
-def test_partials_batched_equal_alone(whisper: Whisper, speech: Speech) -> None:
-    alone = []
-    for name in CLIPS:
-        whisper.open(3, {})
-        whisper.push(3, follow(1))
-        alone.append([(output.pts, output.meta) for output in feed(whisper, 3, speech(name))])
-
-    together: list[list[Any]] = [[], [], []]
-    for slot in range(3):
-        whisper.push(slot, follow(1))
-    clips = [speech(name) for name in CLIPS]
-    for start in range(0, len(clips[0]), CHUNK_BYTES):
-        for slot, pcm in enumerate(clips):
-            if start < len(pcm):
-                whisper.push(slot, Message("audio", start // 2, pcm[start : start + CHUNK_BYTES]))
-        for output in step_all(whisper):
-            together[output.slot].append((output.pts, output.meta))
-
-    assert together == alone
 
 
 def test_a_segment_in_the_middle_of_a_ring_that_wraps(whisper: Whisper, speech: Speech) -> None:
@@ -199,81 +99,6 @@ def test_a_segment_in_the_middle_of_a_ring_that_wraps(whisper: Whisper, speech: 
     assert output.meta["words"] == [[text, a + offset, b + offset, p] for text, a, b, p in expected.meta["words"]]
 
 
-def test_following_again_continues_the_agreed_text(whisper: Whisper, speech: Speech) -> None:
-    pcm = speech(LONG)
-    half = 60_800 * 2
-    whisper.push(0, follow(1))
-    before = feed(whisper, 0, pcm[:half])
-    whisper.push(0, transcribe(1, 0, half // 2))
-    (early,) = drain(whisper, 0)
-    assert feed(whisper, 0, pcm[half : half + 32_000], half // 2) == []
-
-    whisper.push(0, follow(1))
-    after = feed(whisper, 0, pcm[half + 32_000 :], half // 2 + 16_000)
-    whisper.push(0, transcribe(1, 0, len(pcm) // 2))
-    (late,) = drain(whisper, 0)
-
-    assert all(growing(before + after))
-    assert after
-    assert len(early.meta["text"]) < len(late.meta["text"])
-    assert late.meta["text"] == final(whisper, 1, pcm).meta["text"]
-
-
-def test_following_again_withdraws_the_final(whisper: Whisper) -> None:
-    whisper.push(0, Message("audio", 0, bytes(3_200)))
-    whisper.push(0, transcribe(1, 0, 1_600))
-    assert list(whisper.pending()) == [(0, FINAL, 0.2)]
-    whisper.push(0, follow(1))
-    assert list(whisper.pending()) == []
-
-
-def test_partials_wait_for_enough_audio_and_stop_when_told(whisper: Whisper, speech: Speech) -> None:
-    pcm = speech(LONG)
-    whisper.push(0, Message("audio", 0, pcm[:16_000]))
-    whisper.push(0, follow(1, 1_600))
-    assert list(whisper.pending()) == []
-    whisper.push(0, Message("audio", 8_000, pcm[16_000:19_200], slack_s=0.7))
-    assert list(whisper.pending()) == [(0, PARTIAL, 0.7)]
-    whisper.step(PARTIAL, [0])
-    assert list(whisper.pending()) == []
-    whisper.push(0, Message("audio", 9_600, pcm[19_200:32_000]))
-    assert len(list(whisper.pending())) == 1
-    whisper.push(0, Message("unfollow"))
-    assert list(whisper.pending()) == []
-
-
-def test_partials_hear_no_more_than_the_network_can(whisper: Whisper) -> None:
-    whisper.push(0, follow(1))
-    whisper.push(0, Message("audio", 0, bytes(2 * HEARD_SAMPLES - 8_000)))
-    drain(whisper, 0)
-    whisper.push(0, Message("audio", HEARD_SAMPLES - 4_000, bytes(16_000)))
-    assert len(list(whisper.pending())) == 1
-    drain(whisper, 0)
-    whisper.push(0, Message("audio", HEARD_SAMPLES + 4_000, bytes(16_000)))
-    assert list(whisper.pending()) == []
-
-
-def test_silence_and_noise_make_no_partials(whisper: Whisper) -> None:
-    noise = np.random.default_rng(0).normal(0, 600, 3 * SAMPLE_RATE_HZ).astype("<i2").tobytes()
-    for slot, pcm in enumerate([bytes(96_000), noise]):
-        whisper.push(slot, follow(1))
-        assert feed(whisper, slot, pcm) == []
-
-
-@pytest.mark.parametrize("doubt", [{"no_speech": 0.9}, {"degenerate": True}])
-def test_doubtful_hypotheses_make_no_partials(
-    whisper: Whisper, speech: Speech, monkeypatch: pytest.MonkeyPatch, doubt: dict[str, Any]
-) -> None:
-    generate = whisper._network.generate
-
-    def doubtful(encoded: Any, prompts: Any) -> Any:
-        return [hypothesis._replace(**doubt) for hypothesis in generate(encoded, prompts)]
-
-    monkeypatch.setattr(whisper._network, "generate", doubtful)
-    whisper.push(0, follow(1))
-    assert feed(whisper, 0, speech(SHORT)) == []
-
-
 def test_finals_come_in_order_and_hold_their_audio(whisper: Whisper, speech: Speech) -> None:
     first, second = speech(SHORT), speech("sense_0930")
     cut, end = len(first) // 2, (len(first) + len(second)) // 2
@@ -294,6 +119,28 @@ def test_finals_come_in_order_and_hold_their_audio(whisper: Whisper, speech: Spe
     assert list(whisper.pending()) == []
 
 
+def test_a_final_waits_for_audio_that_is_still_on_its_way(whisper: Whisper, speech: Speech) -> None:
+    pcm = speech(SHORT)
+    expected = final(whisper, 1, pcm).meta["text"]
+    feed(whisper, 0, pcm[:-1_000])
+    whisper.push(0, transcribe(1, 0, len(pcm) // 2))
+    assert drain(whisper, 0) == []
+    whisper.push(0, Message("audio", len(pcm) // 2 - 500, pcm[-1_000:]))
+    assert texts(drain(whisper, 0)) == [expected]
+
+
+def test_noise_has_no_text(whisper: Whisper) -> None:
+    noise = np.random.default_rng(0).normal(0, 1_000, 32_000).astype("<i2").tobytes()
+    for pcm in (noise, bytes(64_000)):
+        output = final(whisper, 0, pcm, words=True)
+        assert (output.meta["text"], output.meta["words"], output.meta["tokens"]) == ("", [], [])
+        assert output.meta["no_speech"] > 0.7
+
+
+def test_the_languages_that_clients_may_ask_for_are_those_that_it_knows(whisper: Whisper) -> None:
+    assert whisper._network.languages == LANGUAGES
+
+
 def test_an_empty_segment_has_an_empty_or_doubtful_text(whisper: Whisper) -> None:
     whisper.push(0, Message("audio", 0, bytes(3_200)))
     whisper.push(0, transcribe(1, 1_600, 1_600, words=True))
@@ -312,7 +159,6 @@ def test_an_empty_segment_has_an_empty_or_doubtful_text(whisper: Whisper) -> Non
         (follow(1, 256_001), "pts"),
         (follow(1, 16_000, language="xx"), "language"),
         (transcribe(1, 7_999, 32_000), "start"),
-        (transcribe(1, 16_000, 256_001), "pts"),
         (transcribe(1, 8_000, 8_000 + HEARD_SAMPLES + 1), "start"),
         (transcribe(1, 32_000, 31_999), "start"),
         (transcribe(1, 16_000, 32_000, language="english"), "language"),

@@ -1,0 +1,51 @@
+import pytest
+
+from tests.workers.echo import Echo
+from workers import metrics as metrics_module
+from workers.metrics import MAX_RECENT_STEPS, WorkerMetrics
+from workers.scheduler import Batch
+
+
+def stepped(metrics: WorkerMetrics, in_time: int, late: int) -> None:
+    total = in_time + late
+    batch = Batch(0, "short", tuple(range(total)), (0.02,) * total, (-0.1,) * in_time + (0.1,) * late)
+    metrics.stepped(Echo(1), batch, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("in_time", "late", "overloaded"), [(0, 0, False), (20, 0, False), (9, 1, False), (8, 2, True), (0, 1, True)]
+)
+def test_overloaded_when_more_than_a_tenth_is_late(in_time: int, late: int, overloaded: bool) -> None:
+    metrics = WorkerMetrics("worker", "echo")
+    stepped(metrics, in_time, 0)
+    stepped(metrics, 0, late)
+    assert metrics.overloaded() == overloaded
+
+
+def test_overload_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = WorkerMetrics("worker", "echo")
+    stepped(metrics, 0, 1)
+    monkeypatch.setattr(metrics_module, "OVERLOAD_WINDOW_S", 0.0)
+    assert not metrics.overloaded()
+
+
+def test_remembers_a_bounded_number_of_steps() -> None:
+    metrics = WorkerMetrics("worker", "echo")
+    stepped(metrics, 0, 1000)
+    assert metrics.overloaded()
+    for _ in range(MAX_RECENT_STEPS):
+        stepped(metrics, 1, 0)
+    assert not metrics.overloaded()
+
+
+def test_renders_steps_and_slots() -> None:
+    metrics = WorkerMetrics("worker", "echo")
+    stepped(metrics, 3, 1)
+    text = metrics.render(used=3, capacity=8).decode().splitlines()
+    labels = '{bucket="short",model="echo",worker="worker"}'
+    assert f"millstream_step_seconds_sum{labels} 0.05" in text
+    assert f"millstream_step_streams_sum{labels} 4.0" in text
+    assert f"millstream_queue_seconds_count{labels} 4.0" in text
+    assert f"millstream_slack_misses_total{labels} 1.0" in text
+    assert 'millstream_slots{service="echo",state="used",worker="worker"} 3.0' in text
+    assert 'millstream_slots{service="echo",state="free",worker="worker"} 5.0' in text
