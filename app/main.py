@@ -25,6 +25,7 @@ from app.settings import Settings
 from app.transports.websocket import realtime
 from workers.broker.client import StreamClient
 from workers.broker.connection import connect
+from workers.lifetime import settle_memory
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ def create_app(settings: Settings) -> Starlette:
         gatekeeper = Gatekeeper(settings.api_keys, settings.allowed_origins)
         running = asyncio.create_task(streams.run())
         running.add_done_callback(_stop_process_on_error)
+        settle_memory()
         yield {"gateway": Gateway(settings, redis, streams, gatekeeper)}
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

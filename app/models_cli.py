@@ -9,6 +9,7 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from models.catalog import CatalogError, Checkpoint, State, ensure, load_catalog, verify
+from workers.settings import CommonSettings
 
 models_app = typer.Typer(no_args_is_help=True, help="List, fetch and verify model checkpoints.")
 
@@ -18,10 +19,10 @@ Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Ch
 @models_app.command("list")
 def list_checkpoints() -> None:
     """Show every checkpoint, its source, its size on disk and its licence."""
-    cache_dir = _cache_dir()
+    settings = CommonSettings()
     table = Table("name", "source", "size on disk", "licence", "description")
-    for name, checkpoint in load_catalog().items():
-        size = _size_on_disk(checkpoint, checkpoint.directory(name, cache_dir))
+    for name, checkpoint in load_catalog(settings.catalog).items():
+        size = _size_on_disk(checkpoint, checkpoint.directory(name, settings.cache_dir))
         table.add_row(name, checkpoint.source, size, checkpoint.licence, checkpoint.description)
     Console().print(table)
 
@@ -29,11 +30,11 @@ def list_checkpoints() -> None:
 @models_app.command("pull")
 def pull(names: Names = None) -> None:
     """Fetch checkpoints into the cache and verify their sha256."""
-    cache_dir = _cache_dir()
+    settings = CommonSettings()
     failed = False
-    for name in names or load_catalog():
+    for name in names or load_catalog(settings.catalog):
         try:
-            typer.echo(f"{name}: {ensure(name, cache_dir)}")
+            typer.echo(f"{name}: {ensure(name, settings.cache_dir, settings.catalog)}")
         except CatalogError as error:
             typer.echo(f"{name}: {error}", err=True)
             failed = True
@@ -43,11 +44,11 @@ def pull(names: Names = None) -> None:
 @models_app.command("verify")
 def verify_checkpoints(names: Names = None) -> None:
     """Check the sha256 of files on disk; exit code 1 if any is missing or corrupt."""
-    cache_dir = _cache_dir()
+    settings = CommonSettings()
     failed = False
-    for name in names or load_catalog():
+    for name in names or load_catalog(settings.catalog):
         try:
-            reports = verify(name, cache_dir)
+            reports = verify(name, settings.cache_dir, settings.catalog)
         except CatalogError as error:
             typer.echo(f"{name}: {error}", err=True)
             failed = True
@@ -56,12 +57,6 @@ def verify_checkpoints(names: Names = None) -> None:
             typer.echo(f"{name}: {report}")
             failed |= report.state is not State.OK
     raise typer.Exit(failed)
-
-
-def _cache_dir() -> Path:
-    from app.settings import Settings
-
-    return Settings().cache_dir
 
 
 def _size_on_disk(checkpoint: Checkpoint, directory: Path) -> str:

@@ -23,7 +23,7 @@ class Settings(CommonSettings):
     """Where to listen, whom to serve, and the bounds on what one client may take."""
 
     host: str = Field("127.0.0.1", description="Address to bind. A public one needs an API key.")
-    port: int = Field(8000, ge=0, le=65535)
+    port: int = Field(8000, ge=0, le=65535, description="Port to bind.")
     tls_certificate: Path | None = Field(None, description="PEM file; serve HTTPS and WSS.")
     tls_key: Path | None = Field(None, description="PEM file of the certificate's private key.")
     api_keys: list[SecretStr] = Field([], description="Keys that clients may use; none needed on loopback.")

@@ -54,12 +54,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def guarded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that wants the key "right-key", trusts one foreign web page, has one slot and takes small uploads."""
+    """A server that wants the key "right-key", trusts one foreign web page and has little room and patience."""
     with running_server(
         tmp_path_factory.mktemp("guarded"),
         MILLSTREAM_API_KEYS='["other-key", "right-key"]',
         MILLSTREAM_ALLOWED_ORIGINS='["https://friend.example"]',
-        MILLSTREAM_SLOTS="1",
+        MILLSTREAM_SLOTS="2",
+        MILLSTREAM_EVENTS_PER_S="2000",
+        MILLSTREAM_SEND_TIMEOUT_S="1",
         MILLSTREAM_MAX_UPLOAD_BYTES="1000000",
     ) as started:
         yield started

@@ -9,7 +9,7 @@ import sys
 from importlib import import_module
 
 from workers.broker.connection import connect
-from workers.lifetime import until_stopped
+from workers.lifetime import settle_memory, until_stopped
 from workers.service import Service
 from workers.settings import WorkerSettings
 from workers.worker import Worker
@@ -32,7 +32,9 @@ async def serve(name: str, settings: WorkerSettings) -> None:
     if settings.redis_url is None:
         raise SystemExit("MILLSTREAM_REDIS_URL is not set: which Redis should this worker serve?")
     redis = connect(settings.redis_url)
-    await until_stopped(Worker(build(name, settings), redis).run())
+    worker = Worker(build(name, settings), redis)
+    settle_memory()
+    await until_stopped(worker.run())
     await redis.aclose()
 
 

@@ -1,6 +1,7 @@
 """How long a process runs: until a signal, an error, or the death of the supervisor that started it."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -43,6 +44,12 @@ async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> set[asyncio.Task[None]
         if not running:
             break
     return running
+
+
+def settle_memory() -> None:
+    """Call once everything is loaded: it stays, so collections need not pause the process to look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 async def until_stopped(work: Coroutine[None, None, None]) -> None:

@@ -38,17 +38,17 @@ class InputAudio:
             raise BadAudio(f"not valid base64: {error}") from None
         if not data:
             raise BadAudio("the append has no audio")
-        return _bytes(self._resampler.resample_chunk(self._samples(data)))
+        return _bytes(self._resampler.resample_chunk(self._samples(data).astype(np.float32)))
 
     def flush(self) -> bytes:
         """The last samples, which the resampler holds back until it knows what follows; then it starts anew."""
-        tail = self._resampler.resample_chunk(np.empty(0, np.int16), last=True)
+        tail = self._resampler.resample_chunk(np.empty(0, np.float32), last=True)
         self._resampler = self._new_resampler()
         return _bytes(tail)
 
     def _new_resampler(self) -> soxr.ResampleStream:
         rate = self.format.rate if isinstance(self.format, Pcm) else G711_RATE_HZ
-        return soxr.ResampleStream(rate, SAMPLE_RATE_HZ, 1, dtype="int16")
+        return soxr.ResampleStream(rate, SAMPLE_RATE_HZ, 1, dtype="float32")
 
     def _samples(self, data: bytes) -> NDArray[np.int16]:
         if not isinstance(self.format, Pcm):
@@ -60,8 +60,9 @@ class InputAudio:
         return np.frombuffer(data, "<i2")
 
 
-def _bytes(samples: NDArray[np.int16]) -> bytes:
-    return samples.astype("<i2").tobytes()
+def _bytes(samples: NDArray[np.float32]) -> bytes:
+    """Rounded here: what soxr rounds it dithers at random, and no two runs would hear the same."""
+    return np.clip(np.rint(samples), -32_768, 32_767).astype("<i2").tobytes()
 
 
 @cache

@@ -5,6 +5,7 @@ state is one serialisable struct.
 """
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -81,7 +82,7 @@ class Session:
     def __init__(self, state: SessionState, limits: Limits) -> None:
         self.state = state
         self._limits = limits
-        self._pipeline = Transcribe(state.pipeline, self._new_item)
+        self._pipeline = Transcribe(state.pipeline, partial(_new_item, state))
         self._audio = InputAudio(state.config.format)
 
     def start(self) -> list[Effect]:
@@ -274,10 +275,6 @@ class Session:
         if item is not None:
             self.state.held.pop(item, None)
 
-    def _new_item(self) -> str:
-        self.state.items += 1
-        return f"item_{self.state.id.removeprefix('sess_')}_{self.state.items}"
-
     def _send(self, event: ServerEvent) -> Send:
         self.state.sequence += 1
         event.event_id = f"event_{self.state.id.removeprefix('sess_')}_{self.state.sequence}"
@@ -289,6 +286,11 @@ class Session:
     @property
     def _expires_at(self) -> float:
         return self.state.created_at + self._limits.session_max_s
+
+
+def _new_item(state: SessionState) -> str:
+    state.items += 1
+    return f"item_{state.id.removeprefix('sess_')}_{state.items}"
 
 
 def _bad(code: str, message: str, param: str, event_id: str | None) -> BadEvent:

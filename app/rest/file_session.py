@@ -1,7 +1,7 @@
 """A file as a session of its own: pushed under credit, committed at its end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 
 import msgspec
 
@@ -47,7 +47,7 @@ Inbox = asyncio.Queue[Envelope | EndOfFile | BaseException]
 
 async def transcribe_file(
     streams: StreamClient, pieces: Iterator[bytes], config: TranscribeConfig
-) -> AsyncIterator[Event]:
+) -> AsyncGenerator[Event, None]:
     """Transcribe 16 kHz mono int16 audio: yields deltas, then Finished.
 
     Raises ServerFull, TranscriptionFailed, and whatever `pieces` raises.

@@ -1,7 +1,9 @@
 """`POST /v1/audio/transcriptions`: a file through the pipeline of live audio, in a lower scheduling class."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -23,6 +25,9 @@ from workers.broker.client import ServerFull
 BACKGROUND_SLACK_S = 20.0
 """How much longer than live work a file's work can wait for a step."""
 FORM_OVERHEAD_BYTES = 64 * 1024
+CLIENT_CLOSED_REQUEST = 499
+"""Nobody reads it, but the protocol of the server wants an answer."""
+_FIELD = re.compile(r"(unknown|missing required) field `(?P<name>[^`]*)`")
 
 
 class TranscriptionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,19 +65,47 @@ async def transcriptions(request: Request) -> Response:
         data = await _file(form).read()
     await asyncio.to_thread(_check_audio, data)
     events = _events(gateway, data, wanted)
-    first = await anext(events)
-    if wanted.stream:
-        return StreamingResponse(_server_sent(_chain(first, events)), media_type="text/event-stream")
-    finished = [event async for event in _chain(first, events) if isinstance(event, Finished)][-1]
+    return await _unless_gone(request, _streamed(events, wanted) if wanted.stream else _whole(events, wanted))
+
+
+async def _unless_gone(request: Request, answer: Coroutine[Any, Any, Response]) -> Response:
+    """The answer; if the client goes away first, the work on it stops."""
+    working, watching = asyncio.create_task(answer), asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else Response(status_code=CLIENT_CLOSED_REQUEST)
+    finally:
+        working.cancel()
+        watching.cancel()
+        await asyncio.gather(working, watching, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _whole(events: AsyncIterator[Event], wanted: TranscriptionRequest) -> Response:
+    finished = [event async for event in events if isinstance(event, Finished)][-1]
     return _render(finished.completed, wanted, finished.duration_s)
+
+
+async def _streamed(events: AsyncIterator[Event], wanted: TranscriptionRequest) -> Response:
+    """What goes wrong before the first event is still told by the HTTP status."""
+    first = await anext(events)
+    return StreamingResponse(_server_sent(_chain(first, events), wanted), media_type="text/event-stream")
 
 
 async def _events(gateway: Gateway, data: bytes, wanted: TranscriptionRequest) -> AsyncIterator[Event]:
     """The pipeline's events; the last is Finished. Maps what goes wrong to HTTP errors."""
+    deadline = asyncio.get_running_loop().time() + gateway.settings.request_timeout_s
     try:
         with gateway.session("rest"):
-            async with asyncio.timeout(gateway.settings.request_timeout_s):
-                async for event in transcribe_file(gateway.streams, decode(data), wanted.config()):
+            async with aclosing(transcribe_file(gateway.streams, decode(data), wanted.config())) as events:
+                event: Event | None = None
+                while not isinstance(event, Finished):
+                    async with asyncio.timeout_at(deadline):
+                        event = await anext(events)
                     yield event
     except NotAudio as error:
         raise ApiError(400, "invalid_audio", f"file: {error}", "file") from error
@@ -107,7 +140,8 @@ def _parse(form: FormData, model: str) -> TranscriptionRequest:
         request = msgspec.convert(fields, TranscriptionRequest, strict=False)
     except msgspec.ValidationError as error:
         problem, _, path = str(error).partition(" - at `$.")
-        param = path.rstrip("`") or None
+        field = _FIELD.search(problem)
+        param = path.rstrip("`") or (field["name"] if field else None)
         raise ApiError(400, "invalid_value", f"{param}: {problem}" if param else problem, param) from None
     if request.model not in OPENAI_TRANSCRIBERS | {model}:
         raise ApiError(404, "model_not_found", f"model: there is no model {request.model!r}", "model")
@@ -137,20 +171,20 @@ async def _chain(first: Event, events: AsyncIterator[Event]) -> AsyncIterator[Ev
         yield event
 
 
-async def _server_sent(events: AsyncIterator[Event]) -> AsyncIterator[bytes]:
+async def _server_sent(events: AsyncIterator[Event], wanted: TranscriptionRequest) -> AsyncIterator[bytes]:
     try:
         async for event in events:
-            yield _server_sent_event(event)
+            yield _server_sent_event(event, wanted)
     except ApiError as error:
         yield _data({"type": "error", "error": {"code": error.code, "message": str(error), "param": error.param}})
 
 
-def _server_sent_event(event: Event) -> bytes:
+def _server_sent_event(event: Event, wanted: TranscriptionRequest) -> bytes:
     match event:
         case Delta(_, text):
             return _data({"type": "transcript.text.delta", "delta": text})
         case Finished(completed, _):
-            return _data({"type": "transcript.text.done", "text": completed.text})
+            return _data({"type": "transcript.text.done", "text": completed.text, **_logprobs(completed, wanted)})
 
 
 def _data(body: dict[str, Any]) -> bytes:
@@ -168,13 +202,15 @@ def _render(completed: Completed, wanted: TranscriptionRequest, duration_s: floa
             return PlainTextResponse(vtt(cues), media_type="text/vtt")
         case "verbose_json":
             return JSONResponse(_verbose(completed, wanted, duration_s))
-    body: dict[str, Any] = {"text": completed.text, "usage": _usage(duration_s)}
-    if wanted.include:
-        tokens = [token for _, _, final in completed.segments for token in final.tokens]
-        body["logprobs"] = [
-            {"token": text, "logprob": logprob, "bytes": list(text.encode())} for text, logprob in tokens
-        ]
-    return JSONResponse(body)
+    return JSONResponse({"text": completed.text, "usage": _usage(duration_s), **_logprobs(completed, wanted)})
+
+
+def _logprobs(completed: Completed, wanted: TranscriptionRequest) -> dict[str, Any]:
+    """The field that holds each token's log-probability, if it is wanted."""
+    if not wanted.include:
+        return {}
+    tokens = [token for _, _, final in completed.segments for token in final.tokens]
+    return {"logprobs": [{"token": text, "logprob": p, "bytes": list(text.encode())} for text, p in tokens]}
 
 
 def _verbose(completed: Completed, wanted: TranscriptionRequest, duration_s: float) -> dict[str, Any]:

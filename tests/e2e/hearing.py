@@ -32,13 +32,19 @@ class Heard(Generic[Event]):
 
     async def wait(self, kind: str, count: int = 1, timeout_s: float = HUNG_S) -> Event:
         """The `count`-th event whose type ends with `kind`. Raises AssertionError if it never comes."""
-        async with self._changed:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(timeout_s):
-                    await self._changed.wait_for(lambda: len(self.of(kind)) >= count or self.over is not None)
-        found = self.of(kind)
-        assert len(found) >= count, f"{len(found)} of {count} events {kind!r}; {self.over!r}; heard {self.events}"
-        return found[count - 1]
+        seen = found = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s), self._changed:
+                while True:
+                    for event in self.events[seen:]:
+                        found += self._kind(event).endswith(kind)
+                        if found == count:
+                            return event
+                    seen = len(self.events)
+                    if self.over is not None:
+                        break
+                    await self._changed.wait()
+        raise AssertionError(f"{found} of {count} events {kind!r}; {self.over!r}; heard {self.kinds[-20:]}")
 
     async def end(self, timeout_s: float = HUNG_S) -> BaseException:
         """Why the connection ended, once it has."""

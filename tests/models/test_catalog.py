@@ -319,7 +319,7 @@ def test_importing_the_catalogue_loads_no_heavy_module() -> None:
 
 
 def test_cli_pull_verify_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models_cli, "_cache_dir", lambda: tmp_path)
+    monkeypatch.setenv("MILLSTREAM_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "200")
     run = CliRunner().invoke
 

@@ -22,6 +22,7 @@ MAX_REQUESTS = WINDOW_SAMPLES // (3 * FRAME_SAMPLES)
 """As many of the shortest turns as a window holds."""
 FIRST_PARTIAL_SAMPLES = SAMPLE_RATE_HZ // 2
 PARTIAL_INTERVAL_SAMPLES = SAMPLE_RATE_HZ // 4
+LISTENING = TranscribeConfig()
 SILENCE = 0.02
 SPEECH = 0.95
 
@@ -133,7 +134,7 @@ class Listen:
     def unreleased(self) -> int:
         """Samples that the models hold."""
         judged = [self.judgement.pts] if self.judgement else []
-        needed = [push.meta["start"] for push in self.requests.values()]
+        needed: list[int] = [push.meta["start"] for push in self.requests.values()]
         return self.written - min([self.analysed, self.released, *judged, *needed])
 
     @property
@@ -275,7 +276,7 @@ SomeEvent = TypeVar("SomeEvent", bound=Event)
 class Story:
     """A pipeline that hears a script. Raises Refused where the models would fail."""
 
-    def __init__(self, *utterances: Utterance, config: TranscribeConfig = TranscribeConfig(), **script: Any) -> None:
+    def __init__(self, *utterances: Utterance, config: TranscribeConfig = LISTENING, **script: Any) -> None:
         self.script = replace(Script(utterances), **script)
         self.items = 0
         self.pipeline = Transcribe(TranscribeState(config), self.new_item)

@@ -1,4 +1,4 @@
-"""Whatever happens, in whatever order: rules that hold for every story, told in one process or handed from one to another."""
+"""Rules that hold whatever happens in whatever order, in one process or handed from one to another."""
 
 from collections.abc import Callable
 from typing import Any

@@ -7,7 +7,7 @@ from redis.backoff import ExponentialBackoff
 
 RETRIES = 6
 BACKOFF_CAP_S = 2.0
-MAX_CONNECTIONS = 64
+MAX_CONNECTIONS = 8
 """With all of them busy, a command waits for one."""
 SOCKET_TIMEOUT_S = 15.0
 """Longer than any blocking read below, so a timeout means trouble."""

@@ -1,0 +1,286 @@
+"""Clients that misbehave: they are told so, and nobody else suffers."""
+
+import asyncio
+import base64
+import json
+import socket
+import struct
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from tests.e2e.metrics import idle, metric, sessions, slots_used
+from tests.e2e.raw import Caller, calling
+from tests.e2e.speech import REFERENCE, clip, said, silence
+from tests.server import Server, running_server
+
+KEY = "right-key"
+"""Of the guarded server."""
+MIB = 2**20
+PACED = 1.0
+
+
+async def assert_transcribes(caller: Caller, name: str = "sense_0930", count: int = 1) -> None:
+    await caller.say(clip(name) + silence(1))
+    assert said(await caller.transcript(count), REFERENCE[name]) <= 0.15
+
+
+# --- messages ---
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "param"),
+    [
+        ("{", "invalid_json", None),
+        ("\x00\ud7ff", "invalid_json", None),
+        (b"\xff\xfe\x00binary", "invalid_json", None),
+        ("[" * 5_000, "invalid_json", None),
+        ("[]", "invalid_event", None),
+        ("{}", "missing_required_parameter", "type"),
+        ('{"type": "make.coffee", "event_id": "mine"}', "unknown_event", "type"),
+        ('{"type": "transcription_session.update", "session": {}}', "beta_event", "type"),
+        ('{"type": "response.create"}', "unsupported_event", "type"),
+        ('{"type": "input_audio_buffer.append"}', "invalid_value", "audio"),
+        ('{"type": "input_audio_buffer.append", "audio": 7}', "invalid_value", "audio"),
+        ('{"type": "input_audio_buffer.append", "audio": "*"}', "invalid_audio", "audio"),
+        ('{"type": "input_audio_buffer.append", "audio": "AAA="}', None, None),
+        ('{"type": "input_audio_buffer.append", "audio": "AA=="}', "invalid_audio", "audio"),
+        ('{"type": "session.update", "session": {"type": "realtime"}}', "invalid_value", "session.type"),
+        (
+            '{"type": "session.update", "session": {"type": "transcription", "turn_detection": null}}',
+            "invalid_value",
+            "session.turn_detection",
+        ),
+    ],
+)
+async def test_bad_message(server: Server, message: str | bytes, code: str | None, param: str | None) -> None:
+    async with calling(server) as caller:
+        await caller.heard.wait("session.created")
+        await caller.connection.send(message)
+        await caller.send("input_audio_buffer.clear")
+        await caller.heard.wait("cleared")
+        errors = [event["error"] for event in caller.heard.of("error")]
+
+    assert [(error["code"], error["param"]) for error in errors] == ([(code, param)] if code else [])
+    assert all(error["message"] for error in errors)
+    assert all(error["event_id"] == ("mine" if b"mine" in _bytes(message) else None) for error in errors)
+
+
+def _bytes(message: str | bytes) -> bytes:
+    return message if isinstance(message, bytes) else message.encode()
+
+
+async def test_session_survives_bad_messages(server: Server) -> None:
+    async with calling(server) as caller:
+        for garbage in ("{", b"\x00", '{"type": "make.coffee"}', '{"type": "input_audio_buffer.append", "audio": "*"}'):
+            await caller.connection.send(garbage)
+        assert (await caller.error(4))["code"] == "invalid_audio"
+        await assert_transcribes(caller)
+
+
+async def test_append_too_large(server: Server) -> None:
+    async with calling(server) as caller:
+        await caller.append(bytes(12 * MIB))
+        error = await caller.error()
+        await assert_transcribes(caller)
+
+    assert (error["code"], error["param"]) == ("invalid_audio", "audio")
+    assert str(15 * MIB) in error["message"]
+
+
+async def test_message_too_large(server: Server) -> None:
+    async with calling(server) as caller:
+        with suppress(ConnectionClosed):
+            await caller.connection.send("x" * 30 * MIB)
+        over = await caller.heard.end()
+
+    assert isinstance(over, ConnectionClosed)
+    assert over.rcvd is not None
+    assert over.rcvd.code == 1009
+    await idle(server)
+
+
+async def test_large_append(server: Server) -> None:
+    """Eleven minutes of silence, then words: nothing is lost, and nothing takes long."""
+    async with calling(server) as caller:
+        await caller.append(bytes(11 * MIB))
+        await assert_transcribes(caller, "sense_0920")
+
+    assert not caller.heard.of("error")
+
+
+# --- too much, too fast ---
+
+
+async def test_ten_thousand_events(guarded_server: Server) -> None:
+    async with calling(guarded_server, KEY) as caller:
+        for _ in range(10_000):
+            await caller.send("input_audio_buffer.clear")
+        await caller.heard.wait("cleared", 10_000)
+        errors = {event["error"]["code"] for event in caller.heard.of("error")}
+        await assert_transcribes(caller)
+
+    assert errors == {"rate_limit_exceeded"}
+
+
+async def test_flood_does_not_starve_a_neighbour(server: Server) -> None:
+    alone = await _latencies(server)
+    async with calling(server) as flooder:
+        flooding = asyncio.create_task(_flood(flooder))
+        await asyncio.sleep(1)
+        beside = await _latencies(server)
+        assert not flooding.done()
+        flooding.cancel()
+        await asyncio.gather(flooding, return_exceptions=True)
+        flooder.connection.transport.abort()
+
+    for latency_s, alone_s in zip(beside, alone, strict=True):
+        assert latency_s <= 3 * alone_s + 2
+    await idle(server)
+
+
+async def _flood(caller: Caller) -> None:
+    audio = clip("sense_0870") * 10
+    while True:
+        await caller.append(audio)
+
+
+async def _latencies(server: Server) -> tuple[float, float]:
+    """Seconds from the start of speech at real-time pace to its first words, and from its end to the final text."""
+    name = "sense_0870"
+    async with calling(server) as caller:
+        await caller.heard.wait("session.created")
+        started = time.monotonic()
+        speaking = asyncio.create_task(caller.say(clip(name) + silence(0.7), PACED))
+        await caller.heard.wait("delta")
+        first_s = time.monotonic() - started
+        await speaking
+        ended = time.monotonic()
+        assert said(await caller.transcript(), REFERENCE[name]) <= 0.1
+        return first_s, time.monotonic() - ended
+
+
+# --- leaving without a word ---
+
+
+async def test_client_that_vanishes_in_the_middle_of_a_word(server: Server) -> None:
+    await idle(server)
+    async with calling(server) as caller:
+        await caller.say(clip("sense_0870")[:96_000])
+        await caller.heard.wait("speech_started")
+        assert (sessions(server), await _eventually_used(server)) == (1, 1)
+        _reset(caller.connection)
+        assert await idle(server) < 5
+
+
+def _reset(connection: ClientConnection) -> None:
+    """Drop the connection with a TCP reset."""
+    raw: socket.socket = connection.transport.get_extra_info("socket")
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.transport.abort()
+
+
+async def _eventually_used(server: Server) -> int:
+    """Slots in use, as soon as the worker's next heartbeat tells of any."""
+    while not (used := await asyncio.to_thread(slots_used, server)):
+        await asyncio.sleep(0.1)
+    return used
+
+
+async def test_client_that_never_reads(guarded_server: Server) -> None:
+    await idle(guarded_server, KEY)
+    async with calling(guarded_server, KEY) as neighbour, _deaf(guarded_server) as deaf:
+        sending = asyncio.create_task(_provoke(deaf))
+        await assert_transcribes(neighbour)
+        while sessions(guarded_server, KEY) > 1:
+            await asyncio.sleep(0.1)
+        await assert_transcribes(neighbour, count=2)
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        deaf.transport.abort()
+    assert await idle(guarded_server, KEY) < 5
+
+
+@asynccontextmanager
+async def _deaf(server: Server) -> AsyncIterator[ClientConnection]:
+    """A connection that takes in a few events and then reads no more."""
+    narrow = socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])))
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    url = f"{server.realtime_url}/realtime"
+    headers = {"Authorization": f"Bearer {KEY}"}
+    async with connect(url, sock=narrow, additional_headers=headers, max_queue=1, compression=None) as connection:
+        yield connection
+
+
+async def _provoke(deaf: ClientConnection) -> None:
+    """Make the server answer with megabytes."""
+    event = json.dumps({"type": "make.coffee", "event_id": "x" * 100_000})
+    with suppress(ConnectionClosed):
+        while True:
+            await deaf.send(event)
+
+
+# --- limits ---
+
+
+async def test_server_full(guarded_server: Server) -> None:
+    await idle(guarded_server, KEY)
+    async with calling(guarded_server, KEY) as first, calling(guarded_server, KEY) as second:
+        await first.heard.wait("session.created")
+        await second.heard.wait("session.created")
+        async with calling(guarded_server, KEY) as third:
+            error = await third.error()
+            over = await third.heard.end()
+        await assert_transcribes(first)
+    await idle(guarded_server, KEY)
+    async with calling(guarded_server, KEY) as fourth:
+        await assert_transcribes(fourth)
+
+    assert error["code"] == "server_full"
+    assert isinstance(over, ConnectionClosed)
+    assert over.rcvd is not None
+    assert over.rcvd.code == 1013
+    assert "slot" in over.rcvd.reason
+    assert "session.created" not in third.heard.kinds
+
+
+@pytest.fixture(scope="module")
+def hasty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running_server(
+        tmp_path_factory.mktemp("hasty"), MILLSTREAM_IDLE_TIMEOUT_S="1.5", MILLSTREAM_SESSION_MAX_S="4"
+    ) as started:
+        yield started
+
+
+async def test_idle_client(hasty_server: Server) -> None:
+    async with calling(hasty_server) as caller:
+        await caller.heard.wait("session.created")
+        started = time.monotonic()
+        error, over = await caller.error(), await caller.heard.end()
+        assert 1 < time.monotonic() - started < 3
+
+    assert error["code"] == "idle_timeout"
+    assert _close_code(over) == 1000
+
+
+async def test_longest_session(hasty_server: Server) -> None:
+    started = time.monotonic()
+    async with calling(hasty_server) as caller:
+        with suppress(ConnectionClosed):
+            await caller.say(silence(10), PACED)
+        error, over = await caller.error(), await caller.heard.end()
+        assert 3.5 < time.monotonic() - started < 6
+
+    assert error["code"] == "session_expired"
+    assert _close_code(over) == 1000
+    await idle(hasty_server)
+
+
+def _close_code(over: BaseException) -> int | None:
+    assert isinstance(over, ConnectionClosed)
+    return over.rcvd.code if over.rcvd else None
