@@ -3,19 +3,26 @@
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from tomllib import TOMLDecodeError
+from typing import Annotated, Any, TypeVar
 
 import typer
 from pydantic import ValidationError
+from pydantic_settings import BaseSettings, SettingsError
 from rich.console import Console
+from rich.text import Text
 
 from app.models_cli import models_app
 from app.settings import Settings
+from workers.settings import WorkerSettings
 
 cli = typer.Typer(help="One server for live AI.", no_args_is_help=True, pretty_exceptions_enable=False)
 cli.add_typer(models_app, name="models")
 console = Console(stderr=True)
+
+Loaded = TypeVar("Loaded", bound=BaseSettings)
 
 Host = Annotated[str | None, typer.Option(help="Address to bind; a public one needs an API key.")]
 Port = Annotated[int | None, typer.Option(help="Port to bind.")]
@@ -25,13 +32,25 @@ Key = Annotated[Path | None, typer.Option(help="PEM private key of the certifica
 
 def load_settings(**options: Any) -> Settings:
     """Settings with the given options over them. Raises typer.Exit with a message that names the setting."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return _checked(lambda: Settings(**given))
+
+
+def _checked(load: Callable[[], Loaded]) -> Loaded:
     try:
-        return Settings(**{name: value for name, value in options.items() if value is not None})
+        return load()
     except ValidationError as error:
         for problem in error.errors():
             field = ".".join(str(part) for part in problem["loc"])
-            console.print(f"[red]{field + ': ' if field else ''}{problem['msg']}[/red]", highlight=False)
-        raise typer.Exit(2) from None
+            message = problem["msg"].removeprefix("Value error, ")
+            _complain(f"{field}: {message}" if field else message)
+    except (SettingsError, TOMLDecodeError) as error:
+        _complain(f"{error}: {error.__cause__}" if error.__cause__ else f"millstream.toml: {error}")
+    raise typer.Exit(2)
+
+
+def _complain(message: str) -> None:
+    console.print(Text(message, "red"), soft_wrap=True)
 
 
 @cli.command()
@@ -40,6 +59,7 @@ def serve(host: Host = None, port: Port = None, tls_certificate: Certificate = N
     from app.local import serve_locally
 
     settings = load_settings(host=host, port=port, tls_certificate=tls_certificate, tls_key=tls_key)
+    _checked(WorkerSettings)  # else each worker would find the same mistake
     raise typer.Exit(asyncio.run(serve_locally(settings, console)))
 
 
@@ -54,6 +74,7 @@ def gateway(host: Host = None, port: Port = None, tls_certificate: Certificate =
 @cli.command()
 def worker(name: Annotated[str, typer.Argument(help="Service, for instance 'listen'.")]) -> None:
     """Start one worker. (The same as `python -m workers NAME`.)"""
+    _checked(WorkerSettings)
     os.execv(sys.executable, [sys.executable, "-m", "workers", name])
 
 
@@ -69,7 +90,10 @@ def transcribe(
     """Print words while they are spoken: a file at real-time pace, or the microphone."""
     from app.transcribe_cli import run
 
+    if not url.startswith(("http://", "https://")):
+        _complain(f"--url: {url!r} does not begin with http:// or https://")
+        raise typer.Exit(2)
     if (file is None) == (not mic):
-        console.print("[red]give either a file or --mic[/red]")
+        _complain("give either a file or --mic")
         raise typer.Exit(2)
     raise typer.Exit(asyncio.run(run(file, url, api_key, language, paced=not fast)))

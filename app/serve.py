@@ -26,7 +26,7 @@ def bind(settings: Settings) -> socket.socket:
     return listening
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, listening: socket.socket) -> None:
     """Serve until stopped. Pings are sent to notice dead peers by TCP; a pong may wait behind unread audio."""
     config = uvicorn.Config(
         create_app(settings),
@@ -42,14 +42,17 @@ async def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=5,
         lifespan="on",
     )
-    server = uvicorn.Server(config)
-    with bind(settings) as listening:
-        await server.serve(sockets=[listening])
+    await uvicorn.Server(config).serve(sockets=[listening])
 
 
 def main(settings: Settings) -> None:
-    """Entry point of the gateway process. Raises SystemExit if it is not told which Redis to use."""
+    """Entry point of the gateway process. Raises SystemExit if it has no Redis or no address."""
     if settings.redis_url is None:
         raise SystemExit("MILLSTREAM_REDIS_URL is not set: which Redis do the workers use?")
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    asyncio.run(serve(settings))
+    try:
+        listening = bind(settings)
+    except OSError as error:
+        raise SystemExit(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from None
+    with listening:
+        asyncio.run(serve(settings, listening))

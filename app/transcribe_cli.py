@@ -5,14 +5,12 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import av
-from av.error import FFmpegError
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
-from websockets.exceptions import InvalidStatus
 
 import millstream
+from app.rest.audio_file import NotAudio, decode
 
 RATE_HZ = 24_000
 PIECE_S = 0.1
@@ -34,11 +32,11 @@ async def run(file: Path | None, url: str, api_key: str | None, language: str | 
         ):
             tasks.create_task(_send(transcription, _pieces(file, paced) if file else _microphone()))
             tasks.create_task(_show(transcription, console))
-    except* (OSError, InvalidStatus) as group:
-        errors.print(f"[red]cannot reach {url}: {group.exceptions[0]}[/red]")
+    except* OSError as group:
+        errors.print(Text(f"cannot reach {url}: {group.exceptions[0]}", "red"))
         exit_code = 1
-    except* (millstream.ServerError, FFmpegError, NoMicrophone) as group:
-        errors.print(f"[red]{group.exceptions[0]}[/red]")
+    except* (millstream.ServerError, NotAudio, NoMicrophone) as group:
+        errors.print(Text(str(group.exceptions[0]), "red"))
         exit_code = 1
     return exit_code
 
@@ -60,15 +58,11 @@ async def _pieces(file: Path, paced: bool) -> AsyncIterator[bytes]:
 
 
 def _decode(file: Path) -> bytes:
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE_HZ)
-    pcm = bytearray()
-    with av.open(str(file)) as container:
-        for frame in container.decode(audio=0):
-            for resampled in resampler.resample(frame):
-                pcm += resampled.to_ndarray().tobytes()
-        for resampled in resampler.resample(None):
-            pcm += resampled.to_ndarray().tobytes()
-    return bytes(pcm)
+    with file.open("rb") as source:
+        try:
+            return b"".join(decode(source, RATE_HZ))
+        except NotAudio as error:
+            raise NotAudio(f"{file}: {error}") from error
 
 
 async def _microphone() -> AsyncIterator[bytes]:

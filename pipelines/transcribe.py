@@ -6,11 +6,21 @@ effect at the media position where it was asked, however far analysis lags behin
 """
 
 from collections.abc import Callable
-from typing import Literal
-
-import msgspec
 
 from pipelines.effects import OpenStream, Push, StreamOutput
+from pipelines.transcribe_events import (
+    Cleared,
+    CommitRefused,
+    Committed,
+    Completed,
+    Delta,
+    Effect,
+    Failed,
+    GaveUp,
+    SpeechStarted,
+    SpeechStopped,
+)
+from pipelines.transcribe_state import Marker, TranscribeConfig, TranscribeState
 from pipelines.transcript import Final, Item, Segment, Token, Word, join, seconds
 from pipelines.turns import (
     FRAME_SAMPLES,
@@ -25,7 +35,6 @@ from pipelines.turns import (
     Stopped,
     TurnDetector,
     TurnEvent,
-    TurnState,
 )
 
 SERVICE = "listen"
@@ -45,120 +54,6 @@ silence.
 RELEASE_EVERY_SAMPLES = SAMPLE_RATE_HZ // 2
 MAX_FAILURES = 3
 """Streams lost in a row, without a final text between them, after which the pipeline gives up."""
-
-
-class TranscribeConfig(msgspec.Struct, frozen=True):
-    """How to listen. `detection` None leaves turns to the client; `transcribe` False only finds turns."""
-
-    detection: Detection | None = ServerVad()
-    transcribe: bool = True
-    language: str | None = None
-    prompt: str | None = None
-    words: bool = False
-    partial_slack_s: float = 1.0
-    final_slack_s: float = 0.2
-
-
-class SpeechStarted(msgspec.Struct, frozen=True):
-    """Speech began; `pts` includes the prefix padding."""
-
-    item: str
-    pts: int
-
-
-class SpeechStopped(msgspec.Struct, frozen=True):
-    """The turn ended; `pts` includes the silence that ended it."""
-
-    item: str
-    pts: int
-
-
-class Committed(msgspec.Struct, frozen=True):
-    """The item's audio is complete."""
-
-    item: str
-
-
-class CommitRefused(msgspec.Struct, frozen=True):
-    """There was too little audio to commit. `reference` is what the caller gave to `commit`."""
-
-    reference: str | None
-    buffered_ms: int
-
-
-class Cleared(msgspec.Struct, frozen=True):
-    """The buffer was emptied. `item`, which was open, will not be heard of again."""
-
-    item: str | None = None
-
-
-class Delta(msgspec.Struct, frozen=True):
-    """Text to append to the item's transcript."""
-
-    item: str
-    text: str
-
-
-class Completed(msgspec.Struct, frozen=True):
-    """The item's final transcript, one `Final` for each segment that has text; times count from the session's start.
-
-    Not `transcribed`: no transcript was wanted when the item was closed.
-    """
-
-    item: str
-    text: str
-    seconds: float
-    segments: list[tuple[float, float, Final]]
-    transcribed: bool = True
-
-
-class Failed(msgspec.Struct, frozen=True):
-    """The item's audio could not be transcribed."""
-
-    item: str
-    code: str
-    message: str
-
-
-class GaveUp(msgspec.Struct, frozen=True):
-    """The pipeline cannot go on."""
-
-    code: str
-    message: str
-
-
-Event = SpeechStarted | SpeechStopped | Committed | CommitRefused | Cleared | Delta | Completed | Failed | GaveUp
-Effect = OpenStream | Push | Event
-
-
-class Marker(msgspec.Struct, frozen=True):
-    """Something that the client asked for at a media position."""
-
-    pts: int
-    action: Literal["commit", "clear", "configure"]
-    reference: str | None = None
-    config: TranscribeConfig | None = None
-
-
-class TranscribeState(msgspec.Struct):
-    """All that the pipeline remembers; positions in samples of the current stream."""
-
-    config: TranscribeConfig
-    turn: TurnState = msgspec.field(default_factory=TurnState)
-    base: int = 0
-    """Session position at which the current stream began."""
-    received: int = 0
-    analysed: int = 0
-    floor: int = 0
-    """Audio before this belongs to earlier items or was cleared."""
-    released: int = 0
-    items: list[Item] = []
-    """Items that are not settled; only the last may be open."""
-    frames: list[tuple[int, float]] = []
-    """End and speech probability of the latest frames, enough to find a cut."""
-    markers: list[Marker] = []
-    segments: int = 0
-    failures: int = 0
 
 
 class Transcribe:

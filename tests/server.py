@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -47,8 +48,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_server(directory: Path, **environment: str) -> Iterator[Server]:
-    """Start the server in `directory` with additional environment variables; stop it as a user would, by Ctrl-C."""
+def running_server(directory: Path, verify: ssl.SSLContext | None = None, **environment: str) -> Iterator[Server]:
+    """Start the server in `directory` with additional environment variables; stop it as a user would, by Ctrl-C.
+
+    With `verify` it is expected to serve TLS.
+    """
     port = free_port()
     log = directory / "server.log"
     with log.open("wb") as output:
@@ -60,20 +64,21 @@ def running_server(directory: Path, **environment: str) -> Iterator[Server]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    server = Server(f"http://127.0.0.1:{port}", process, log)
+    scheme = "https" if verify else "http"
+    server = Server(f"{scheme}://127.0.0.1:{port}", process, log)
     try:
-        _wait_until_ready(server)
+        _wait_until_ready(server, verify or True)
         yield server
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(STOP_TIMEOUT_S)
 
 
-def _wait_until_ready(server: Server) -> None:
+def _wait_until_ready(server: Server, verify: ssl.SSLContext | bool) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and server.process.poll() is None:
         try:
-            if httpx.get(f"{server.url}/readyz").is_success:
+            if httpx.get(f"{server.url}/readyz", verify=verify).is_success:
                 return
         except httpx.TransportError:
             pass

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from pipelines.transcribe import TranscribeConfig
+from pipelines.transcribe_state import TranscribeConfig
 from pipelines.turns import Detection, Eagerness, SemanticVad, ServerVad
 
 LOGPROBS = "item.input_audio_transcription.logprobs"

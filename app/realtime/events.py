@@ -1,15 +1,20 @@
 """Events of the Realtime protocol, typed, and the decoding of what clients send."""
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from app.realtime.config import SessionUpdate
 
+MAX_EVENT_ID = 512
+MAX_QUOTED = 1_024
+"""Characters of an error message: it may quote what the client sent, and that may be megabytes."""
+
 
 class _ClientEvent(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag_field="type"):
-    event_id: str | None = None
+    event_id: Annotated[str, Meta(max_length=MAX_EVENT_ID)] | None = None
 
 
 class UpdateSession(_ClientEvent, frozen=True, tag="session.update", kw_only=True):
@@ -140,7 +145,12 @@ class BadEvent(Exception):
 
     def __init__(self, detail: ErrorDetail) -> None:
         super().__init__(detail.message)
-        self.detail = detail
+        self.detail = msgspec.structs.replace(
+            detail,
+            message=detail.message[:MAX_QUOTED],
+            param=detail.param and detail.param[:MAX_QUOTED],
+            event_id=detail.event_id and detail.event_id[:MAX_EVENT_ID],
+        )
 
 
 _BETA_EVENTS = {

@@ -69,6 +69,8 @@ class Runner:
         self._room = asyncio.Event()
         self._room.set()
         self._stream: Stream | None = None
+        self._ending = False
+        """Whether a close is queued."""
 
     async def run(self) -> None:
         """Serve the client until one side closes."""
@@ -111,13 +113,18 @@ class Runner:
                 self._queue(self._session.on_output(output))
 
     async def _watch_clock(self) -> None:
-        while True:
+        while not self._ending:
             await asyncio.sleep(max(0.0, self._session.next_wakeup() - time.time()))
             self._queue(self._session.tick(time.time()))
+        await asyncio.Event().wait()  # whoever carries out the close ends the session
 
     def _queue(self, effects: list[Effect]) -> None:
+        """Have effects carried out. Nothing follows a close."""
         for effect in effects:
+            if self._ending:
+                return
             self._effects.put_nowait(effect)
+            self._ending = isinstance(effect, Close)
         if self._effects.qsize() > MAX_QUEUED_EFFECTS:
             self._room.clear()
 
@@ -153,4 +160,5 @@ class Runner:
             self._stream = await self._streams.open(service, options, self._outputs.put_nowait, timeout_s)
         except ServerFull as error:
             message = f"{error}; try again in {error.retry_after_s} s"
+            self._effects, self._ending = asyncio.Queue(), False  # what was to follow, a greeting perhaps, is void
             self._queue(self._session.end("server_full", message, TRY_AGAIN_LATER))

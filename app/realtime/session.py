@@ -15,10 +15,11 @@ from app.realtime import events
 from app.realtime.audio import BadAudio, InputAudio
 from app.realtime.config import LOGPROBS, OPENAI_TRANSCRIBERS, SessionConfig
 from app.realtime.events import BadEvent, ErrorDetail, ServerEvent
-from pipelines import transcribe
+from pipelines import transcribe_events
 from pipelines.effects import OpenStream, Push, StreamOutput
 from pipelines.languages import LANGUAGES, unknown_language
-from pipelines.transcribe import Transcribe, TranscribeState
+from pipelines.transcribe import Transcribe
+from pipelines.transcribe_state import TranscribeState
 from pipelines.turns import SAMPLE_RATE_HZ
 
 NORMAL_CLOSURE = 1000
@@ -145,7 +146,7 @@ class Session:
             raise _bad("invalid_audio", f"audio: {error}", "audio", event.event_id) from None
         return self._carry_out(self._pipeline.audio(pcm))
 
-    def _commit(self, event: events.CommitAudio) -> list[transcribe.Effect]:
+    def _commit(self, event: events.CommitAudio) -> list[transcribe_events.Effect]:
         return self._pipeline.commit(event.event_id)
 
     def _update(self, event: events.UpdateSession) -> list[Effect]:
@@ -176,7 +177,7 @@ class Session:
 
     # --- pipeline effects ---
 
-    def _carry_out(self, effects: Iterable[transcribe.Effect]) -> list[Effect]:
+    def _carry_out(self, effects: Iterable[transcribe_events.Effect]) -> list[Effect]:
         carried: list[Effect] = []
         for effect in effects:
             if isinstance(effect, OpenStream | Push):
@@ -186,31 +187,31 @@ class Session:
         self.state.pipeline = self._pipeline.state
         return carried
 
-    def _translate(self, event: transcribe.Event) -> list[Effect]:
+    def _translate(self, event: transcribe_events.Event) -> list[Effect]:
         match event:
-            case transcribe.SpeechStarted(item, pts):
+            case transcribe_events.SpeechStarted(item, pts):
                 self._announce(item)
                 return [self._send(events.SpeechStarted(item_id=item, audio_start_ms=_milliseconds(pts)))]
-            case transcribe.SpeechStopped(item, pts):
+            case transcribe_events.SpeechStopped(item, pts):
                 return [self._send(events.SpeechStopped(item_id=item, audio_end_ms=_milliseconds(pts)))]
-            case transcribe.Committed(item):
+            case transcribe_events.Committed(item):
                 return self._committed(item)
-            case transcribe.CommitRefused(reference, buffered_ms):
+            case transcribe_events.CommitRefused(reference, buffered_ms):
                 message = f"the buffer holds {buffered_ms} ms of audio that no item was made of; 100 ms are needed"
                 detail = ErrorDetail(
                     "invalid_request_error", "input_audio_buffer_commit_empty", message, None, reference
                 )
                 return [self._send(events.Error(error=detail))]
-            case transcribe.Cleared(item):
+            case transcribe_events.Cleared(item):
                 self._forget(item)
                 return [self._send(events.AudioCleared())]
-            case transcribe.Delta(item, text):
+            case transcribe_events.Delta(item, text):
                 return self._delta(item, text)
-            case transcribe.Completed():
+            case transcribe_events.Completed():
                 return self._completed(event)
-            case transcribe.Failed(item, code, message):
+            case transcribe_events.Failed(item, code, message):
                 return self._failed(item, code, message)
-            case transcribe.GaveUp(code, message):
+            case transcribe_events.GaveUp(code, message):
                 return self.end(code, message)
 
     def _committed(self, item: str) -> list[Effect]:
@@ -239,7 +240,7 @@ class Session:
             return []
         return [self._send(events.TranscriptionDelta(item_id=item, delta=text))]
 
-    def _completed(self, event: transcribe.Completed) -> list[Effect]:
+    def _completed(self, event: transcribe_events.Completed) -> list[Effect]:
         self._forget(event.item)
         if not event.transcribed:
             return []

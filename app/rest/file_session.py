@@ -6,17 +6,9 @@ from collections.abc import AsyncGenerator, Iterable, Iterator
 import msgspec
 
 from pipelines.effects import Push, StreamOutput
-from pipelines.transcribe import (
-    SERVICE,
-    CommitRefused,
-    Completed,
-    Delta,
-    Effect,
-    Failed,
-    Transcribe,
-    TranscribeConfig,
-    TranscribeState,
-)
+from pipelines.transcribe import SERVICE, Transcribe
+from pipelines.transcribe_events import CommitRefused, Completed, Delta, Effect, Failed
+from pipelines.transcribe_state import TranscribeConfig, TranscribeState
 from pipelines.transcript import seconds
 from workers.broker.client import Stream, StreamClient
 from workers.broker.envelope import Envelope

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import aclosing
+from io import BytesIO
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -19,7 +20,8 @@ from app.rest.audio_file import NotAudio, decode
 from app.rest.file_session import Event, Finished, TranscriptionFailed, transcribe_file
 from app.rest.subtitles import Cue, srt, vtt
 from pipelines.languages import LANGUAGES, unknown_language
-from pipelines.transcribe import Completed, Delta, TranscribeConfig
+from pipelines.transcribe_events import Completed, Delta
+from pipelines.transcribe_state import TranscribeConfig
 from workers.broker.client import ServerFull
 
 BACKGROUND_SLACK_S = 20.0
@@ -101,7 +103,7 @@ async def _events(gateway: Gateway, data: bytes, wanted: TranscriptionRequest) -
     deadline = asyncio.get_running_loop().time() + gateway.settings.request_timeout_s
     try:
         with gateway.session("rest"):
-            async with aclosing(transcribe_file(gateway.streams, decode(data), wanted.config())) as events:
+            async with aclosing(transcribe_file(gateway.streams, decode(BytesIO(data)), wanted.config())) as events:
                 event: Event | None = None
                 while not isinstance(event, Finished):
                     async with asyncio.timeout_at(deadline):
@@ -160,7 +162,7 @@ def _file(form: FormData) -> UploadFile:
 def _check_audio(data: bytes) -> None:
     """Find out that a file is not audio before a worker is claimed or a stream begun."""
     try:
-        next(decode(data), None)
+        next(decode(BytesIO(data)), None)
     except NotAudio as error:
         raise ApiError(400, "invalid_audio", f"file: {error}", "file") from error
 

@@ -1,6 +1,8 @@
 """`/v1/realtime` over a WebSocket: a thin shell around a session."""
 
+import asyncio
 import time
+from contextlib import suppress
 
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
@@ -14,6 +16,8 @@ from app.realtime.session import TRY_AGAIN_LATER, Limits, Session, new_state
 
 MAX_MESSAGE_BYTES = 24 * 2**20
 """Above the largest append, so that one too large is answered with an error that says so."""
+CLOSE_TIMEOUT_S = 1.0
+"""A client that does not read cannot be told why; it is cut off after so long."""
 
 
 class WebSocketConnection:
@@ -37,7 +41,9 @@ class WebSocketConnection:
 
     async def close(self, code: int, reason: str) -> None:
         if self._websocket.application_state is WebSocketState.CONNECTED:
-            await self._websocket.close(code, reason[:120])
+            with suppress(TimeoutError, WebSocketDisconnect):
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await self._websocket.close(code, reason[:120])
 
 
 async def realtime(websocket: WebSocket) -> None:

@@ -47,9 +47,11 @@ async def calling(server: Server, key: str | None = None, **options: Any) -> Asy
     """Connect and wait for nothing."""
     headers = {"Authorization": f"Bearer {key}"} if key else None
     url = f"{server.realtime_url}/realtime?intent=transcription"
-    async with connect(url, additional_headers=headers, max_size=None, compression=None, **options) as connection:
-        async with hearing(_events(connection), lambda event: str(event["type"])) as heard:
-            yield Caller(connection, heard)
+    async with (
+        connect(url, additional_headers=headers, max_size=None, compression=None, **options) as connection,
+        hearing(_events(connection), lambda event: str(event["type"])) as heard,
+    ):
+        yield Caller(connection, heard)
 
 
 async def _events(connection: ClientConnection) -> AsyncIterator[JsonEvent]:

@@ -1,20 +1,18 @@
 """Clients that misbehave: they are told so, and nobody else suffers."""
 
 import asyncio
-import base64
 import json
 import socket
 import struct
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.e2e.metrics import idle, metric, sessions, slots_used
+from tests.e2e.metrics import idle, sessions, slots_used, until
 from tests.e2e.raw import Caller, calling
 from tests.e2e.speech import REFERENCE, clip, said, silence
 from tests.server import Server, running_server
@@ -23,6 +21,14 @@ KEY = "right-key"
 """Of the guarded server."""
 MIB = 2**20
 PACED = 1.0
+
+
+@pytest.fixture(scope="module")
+def hasty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running_server(
+        tmp_path_factory.mktemp("hasty"), MILLSTREAM_IDLE_TIMEOUT_S="1.5", MILLSTREAM_SESSION_MAX_S="4"
+    ) as started:
+        yield started
 
 
 async def assert_transcribes(caller: Caller, name: str = "sense_0930", count: int = 1) -> None:
@@ -39,10 +45,13 @@ async def assert_transcribes(caller: Caller, name: str = "sense_0930", count: in
         ("{", "invalid_json", None),
         ("\x00\ud7ff", "invalid_json", None),
         (b"\xff\xfe\x00binary", "invalid_json", None),
-        ("[" * 5_000, "invalid_json", None),
+        ("[" * 5_000, "invalid_event", None),
         ("[]", "invalid_event", None),
         ("{}", "missing_required_parameter", "type"),
-        ('{"type": "make.coffee", "event_id": "mine"}', "unknown_event", "type"),
+        ('{"type": "make.coffee"}', "unknown_event", "type"),
+        (json.dumps({"type": "x" * MIB, "y" * MIB: None}), "unknown_event", "type"),
+        (json.dumps({"type": "input_audio_buffer.clear", "y" * MIB: None}), "invalid_value", "y" * 1_024),
+        (json.dumps({"type": "input_audio_buffer.clear", "event_id": "y" * MIB}), "invalid_value", "event_id"),
         ('{"type": "transcription_session.update", "session": {}}', "beta_event", "type"),
         ('{"type": "response.create"}', "unsupported_event", "type"),
         ('{"type": "input_audio_buffer.append"}', "invalid_value", "audio"),
@@ -67,12 +76,13 @@ async def test_bad_message(server: Server, message: str | bytes, code: str | Non
         errors = [event["error"] for event in caller.heard.of("error")]
 
     assert [(error["code"], error["param"]) for error in errors] == ([(code, param)] if code else [])
-    assert all(error["message"] for error in errors)
-    assert all(error["event_id"] == ("mine" if b"mine" in _bytes(message) else None) for error in errors)
+    assert all(0 < len(error["message"]) <= 1_024 for error in errors)
 
 
-def _bytes(message: str | bytes) -> bytes:
-    return message if isinstance(message, bytes) else message.encode()
+async def test_error_names_the_event(server: Server) -> None:
+    async with calling(server) as caller:
+        await caller.send("make.coffee", event_id="mine")
+        assert (await caller.error())["event_id"] == "mine"
 
 
 async def test_session_survives_bad_messages(server: Server) -> None:
@@ -152,7 +162,7 @@ async def _flood(caller: Caller) -> None:
 
 async def _latencies(server: Server) -> tuple[float, float]:
     """Seconds from the start of speech at real-time pace to its first words, and from its end to the final text."""
-    name = "sense_0870"
+    name = "sense_0930"
     async with calling(server) as caller:
         await caller.heard.wait("session.created")
         started = time.monotonic()
@@ -161,7 +171,7 @@ async def _latencies(server: Server) -> tuple[float, float]:
         first_s = time.monotonic() - started
         await speaking
         ended = time.monotonic()
-        assert said(await caller.transcript(), REFERENCE[name]) <= 0.1
+        assert said(await caller.transcript(), REFERENCE[name]) <= 0.15
         return first_s, time.monotonic() - ended
 
 
@@ -173,7 +183,8 @@ async def test_client_that_vanishes_in_the_middle_of_a_word(server: Server) -> N
     async with calling(server) as caller:
         await caller.say(clip("sense_0870")[:96_000])
         await caller.heard.wait("speech_started")
-        assert (sessions(server), await _eventually_used(server)) == (1, 1)
+        assert sessions(server) == 1
+        await until(lambda: slots_used(server) == 1)
         _reset(caller.connection)
         assert await idle(server) < 5
 
@@ -185,44 +196,51 @@ def _reset(connection: ClientConnection) -> None:
     connection.transport.abort()
 
 
-async def _eventually_used(server: Server) -> int:
-    """Slots in use, as soon as the worker's next heartbeat tells of any."""
-    while not (used := await asyncio.to_thread(slots_used, server)):
-        await asyncio.sleep(0.1)
-    return used
-
-
 async def test_client_that_never_reads(guarded_server: Server) -> None:
     await idle(guarded_server, KEY)
-    async with calling(guarded_server, KEY) as neighbour, _deaf(guarded_server) as deaf:
-        sending = asyncio.create_task(_provoke(deaf))
+    async with calling(guarded_server, KEY) as neighbour, _deaf(guarded_server, KEY):
+        await neighbour.heard.wait("session.created")
+        await until(lambda: sessions(guarded_server, KEY) == 2)
+        await until(lambda: sessions(guarded_server, KEY) == 1)
         await assert_transcribes(neighbour)
-        while sessions(guarded_server, KEY) > 1:
-            await asyncio.sleep(0.1)
-        await assert_transcribes(neighbour, count=2)
-        sending.cancel()
-        await asyncio.gather(sending, return_exceptions=True)
-        deaf.transport.abort()
     assert await idle(guarded_server, KEY) < 5
 
 
+async def test_time_runs_out_for_a_client_that_never_reads(hasty_server: Server) -> None:
+    gateway = hasty_server.part("gateway")
+    async with _deaf(hasty_server):
+        await asyncio.sleep(1)
+        before = gateway.memory_info().rss
+        await asyncio.sleep(4)
+        assert gateway.memory_info().rss - before < 64 * MIB
+    await idle(hasty_server)
+
+
 @asynccontextmanager
-async def _deaf(server: Server) -> AsyncIterator[ClientConnection]:
-    """A connection that takes in a few events and then reads no more."""
+async def _deaf(server: Server, key: str | None = None) -> AsyncIterator[None]:
+    """A client that makes the server answer with megabytes and reads none of it."""
     narrow = socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])))
     narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
     url = f"{server.realtime_url}/realtime"
-    headers = {"Authorization": f"Bearer {KEY}"}
+    headers = {"Authorization": f"Bearer {key}"} if key else None
     async with connect(url, sock=narrow, additional_headers=headers, max_queue=1, compression=None) as connection:
-        yield connection
+        provoking = asyncio.create_task(_provoke(connection))
+        try:
+            yield
+        finally:
+            provoking.cancel()
+            await asyncio.gather(provoking, return_exceptions=True)
+            connection.transport.abort()
 
 
-async def _provoke(deaf: ClientConnection) -> None:
-    """Make the server answer with megabytes."""
-    event = json.dumps({"type": "make.coffee", "event_id": "x" * 100_000})
+async def _provoke(connection: ClientConnection) -> None:
+    """Events that are answered at length."""
+    transcription = {"keywords": ["x" * 128] * 256}
+    session = {"type": "transcription", "audio": {"input": {"transcription": transcription}}}
+    event = json.dumps({"type": "session.update", "session": session})
     with suppress(ConnectionClosed):
         while True:
-            await deaf.send(event)
+            await connection.send(event)
 
 
 # --- limits ---
@@ -247,14 +265,6 @@ async def test_server_full(guarded_server: Server) -> None:
     assert over.rcvd.code == 1013
     assert "slot" in over.rcvd.reason
     assert "session.created" not in third.heard.kinds
-
-
-@pytest.fixture(scope="module")
-def hasty_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running_server(
-        tmp_path_factory.mktemp("hasty"), MILLSTREAM_IDLE_TIMEOUT_S="1.5", MILLSTREAM_SESSION_MAX_S="4"
-    ) as started:
-        yield started
 
 
 async def test_idle_client(hasty_server: Server) -> None:

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from pipelines.effects import OpenStream, Push, StreamOutput
-from pipelines.transcribe import Delta, Effect, Event, Transcribe, TranscribeConfig, TranscribeState
+from pipelines.transcribe import Transcribe
+from pipelines.transcribe_events import Delta, Effect, Event
+from pipelines.transcribe_state import TranscribeConfig, TranscribeState
 from pipelines.turns import FRAME_SAMPLES, SAMPLE_RATE_HZ
 
 CHUNK_S = 0.1
@@ -68,6 +70,9 @@ class Script:
     final_text: Callable[[str], str] = str
     """What finals say where partials said the argument."""
     language: str = "en"
+    separator: str = " "
+    withdraws: bool = True
+    """False if answers that are no longer wanted are always on their way already."""
     window: int = WINDOW_SAMPLES
 
 
@@ -179,7 +184,7 @@ class Listen:
         if end - start < FIRST_PARTIAL_SAMPLES or end - self.heard.get(number, 0) < PARTIAL_INTERVAL_SAMPLES:
             return
         self.heard[number] = end
-        text = " ".join([text for text, _, until in self._words(start, end) if until <= end][:-1])
+        text = self.script.separator.join([text for text, _, until in self._words(start, end) if until <= end][:-1])
         if len(text) > len(self.partials.get(number, "")):
             self.partials[number] = text
             self._answer(self.script.partial_lag, StreamOutput("partial", end, meta={"segment": number, "text": text}))
@@ -233,7 +238,7 @@ class Listen:
         words = list(self._words(meta["start"], push.pts))
         final = {
             "segment": meta["segment"],
-            "text": self.script.final_text(" ".join(word for word, _, _ in words)),
+            "text": self.script.final_text(self.script.separator.join(word for word, _, _ in words)),
             "language": meta["language"] or self.script.language,
             "tokens": [[f" {word}", -0.1] for word, _, _ in words],
             "no_speech": 0.01,
@@ -256,12 +261,12 @@ class Listen:
                 self.analysed = output.pts
             case "turn":
                 if self.judgement is None or self.judgement.pts != output.pts:
-                    return False
+                    return not self.script.withdraws
                 self.judgement = None
             case "final":
                 request = self.requests.get(output.meta["segment"])
                 if request is None or request.pts != output.pts:
-                    return False
+                    return not self.script.withdraws
                 self._withdraw(output.meta["segment"])
         return True
 

@@ -2,15 +2,9 @@
 
 import pytest
 
-from pipelines.transcribe import (
-    HARD_SEGMENT_SAMPLES,
-    Committed,
-    Completed,
-    Delta,
-    SpeechStarted,
-    SpeechStopped,
-    TranscribeConfig,
-)
+from pipelines.transcribe import HARD_SEGMENT_SAMPLES
+from pipelines.transcribe_events import Committed, Completed, Delta, SpeechStarted, SpeechStopped
+from pipelines.transcribe_state import TranscribeConfig
 from pipelines.turns import FRAME_SAMPLES, PAUSE_SAMPLES, SAMPLE_RATE_HZ, SemanticVad, ServerVad
 from tests.pipelines.listen import HEARD_SAMPLES, Story, numbered, said, samples
 
@@ -63,17 +57,26 @@ def test_a_pause_within_a_turn_does_not_split_its_text() -> None:
     assert speculative.pts < final.pts
 
 
+@pytest.mark.parametrize("withdraws", [True, False])
 @pytest.mark.parametrize("lag_s", [0, 0.1, 0.5, 1])
-def test_a_speculative_text_that_arrives_after_speech_resumed_is_discarded(lag_s: float) -> None:
+def test_a_speculative_text_that_arrives_after_speech_resumed_is_discarded(lag_s: float, withdraws: bool) -> None:
     config = TranscribeConfig(ServerVad(silence_duration_ms=800))
     story = Story(
         said(1, 2, "before the pause"),
         said(2.3, 3.4, "and after it"),
         config=config,
         final_lag=lambda segment: samples(lag_s),
+        withdraws=withdraws,
     )
     story.hear(6)
     assert [completed.text for completed in story.told(Completed)] == ["before the pause and after it"]
+
+
+def test_a_speculative_text_is_not_told_while_speech_may_go_on() -> None:
+    config = TranscribeConfig(ServerVad(silence_duration_ms=800))
+    utterances = said(1, 2, "before the pause"), said(2.4, 3.4, "and after it")
+    story = Story(*utterances, config=config, final_text=lambda text: f"{text}.").hear(5)
+    assert story.told(Completed)[0].text == story.deltas("item1") == "before the pause and after it."
 
 
 @pytest.mark.parametrize("lag_s", [0, 0.1, 0.5, 1])
@@ -144,6 +147,30 @@ def test_segments_of_a_language_without_spaces_join_without_them() -> None:
     story = Story(numbered(1, 20), final_text=lambda text: "字", language="zh", partial_lag=samples(99)).hear(22)
     (completed,) = story.told(Completed)
     assert completed.text == story.deltas("item1") == "字字"
+
+
+def test_deltas_of_a_language_without_spaces_do_not_repeat_what_was_cut() -> None:
+    characters = [chr(0x4E00 + number) for number in range(80)]
+    story = Story(said(1, 41, " ".join(characters)), language="zh", separator="").hear(43)
+    assert story.told(Completed)[0].text == story.deltas("item1") == "".join(characters)
+
+
+def test_a_final_with_fewer_words_takes_none_from_the_next_segment() -> None:
+    config = TranscribeConfig(ServerVad(silence_duration_ms=1_000))
+    story = Story(
+        numbered(1, 10, "a"),
+        numbered(10.4, 13.4, "b"),
+        config=config,
+        final_text=lambda text: text.replace("a1 a2 ", ""),
+    )
+    assert story.hear(16).deltas("item1").endswith(" b0 b1 b2 b3 b4 b5")
+
+
+def test_speech_as_quiet_as_the_threshold_allows_is_transcribed_to_its_end() -> None:
+    config = TranscribeConfig(ServerVad(threshold=0.2))
+    speech = numbered(1, 31)._replace(probability=0.22)
+    story = Story(speech, config=config).hear(33)
+    assert story.told(Completed)[0].text == speech.text
 
 
 def test_prefix_padding_does_not_reach_into_the_last_item() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.transcribe import (
+from pipelines.transcribe_events import (
     Cleared,
     CommitRefused,
     Committed,
@@ -10,8 +10,8 @@ from pipelines.transcribe import (
     Delta,
     SpeechStarted,
     SpeechStopped,
-    TranscribeConfig,
 )
+from pipelines.transcribe_state import TranscribeConfig
 from pipelines.turns import FRAME_SAMPLES, SemanticVad, ServerVad
 from tests.pipelines.listen import Story, Utterance, numbered, said, samples
 
@@ -250,6 +250,7 @@ def test_a_longer_prefix_does_not_reach_for_released_audio() -> None:
     story = Story(said(10, 11, "hello")).hear(9.9).configure(TranscribeConfig(ServerVad(prefix_padding_ms=5_000)))
     story.hear(3)
     assert texts(story) == ["hello"]
+    assert story.told(SpeechStarted)[0].pts == story.stream.kinds("follow")[0].pts
 
 
 def test_another_detection_applies_to_the_turn_in_progress() -> None:

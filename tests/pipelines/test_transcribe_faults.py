@@ -3,8 +3,8 @@
 import pytest
 
 from pipelines.effects import StreamOutput
-from pipelines.transcribe import (
-    MAX_FAILURES,
+from pipelines.transcribe import MAX_FAILURES
+from pipelines.transcribe_events import (
     Cleared,
     CommitRefused,
     Committed,
@@ -14,8 +14,8 @@ from pipelines.transcribe import (
     GaveUp,
     SpeechStarted,
     SpeechStopped,
-    TranscribeConfig,
 )
+from pipelines.transcribe_state import TranscribeConfig
 from pipelines.turns import FRAME_SAMPLES
 from tests.pipelines.listen import Story, said, samples
 
@@ -79,6 +79,11 @@ def test_commits_that_a_lost_stream_did_not_reach_are_answered_in_order() -> Non
     assert [type(event) for event in story.events] == [Committed, Committed, CommitRefused, Failed, Failed]
     assert story.told(CommitRefused) == [CommitRefused("c", 0)]
     assert [failed.item for failed in story.told(Failed)] == [committed.item for committed in story.told(Committed)]
+
+
+def test_speech_that_was_not_analysed_is_not_taken_for_silence() -> None:
+    story = Story(said(1, 2, "hello"), config=MANUAL, vad_lag=samples(1)).hear(2).commit().lose()
+    assert [type(event) for event in story.events] == [Committed, Failed]
 
 
 def test_a_commit_that_a_lost_stream_did_not_reach_closes_the_open_item() -> None:

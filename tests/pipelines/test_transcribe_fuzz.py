@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.transcribe import (
+from pipelines.transcribe_events import (
     Cleared,
     Committed,
     Completed,
@@ -15,8 +15,8 @@ from pipelines.transcribe import (
     GaveUp,
     SpeechStarted,
     SpeechStopped,
-    TranscribeConfig,
 )
+from pipelines.transcribe_state import TranscribeConfig
 from pipelines.turns import SemanticVad, ServerVad
 from tests.pipelines.listen import Story, Utterance, samples
 
@@ -57,6 +57,7 @@ def scripts(draw: st.DrawFn) -> dict[str, Any]:
     return {
         "vad_lag": draw(lags),
         "partial_lag": draw(lags),
+        "withdraws": draw(st.booleans()),
         "judge_lag": draw(lags),
         "final_lag": lambda segment: finals[segment % len(finals)],
         "finished": lambda pts: probabilities[pts // 512 % len(probabilities)],

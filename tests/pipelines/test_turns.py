@@ -76,6 +76,13 @@ def test_speech_goes_on_while_the_probability_is_a_little_below_the_threshold() 
     assert frames.hear(0.34) == [Stopped(frames.now)]
 
 
+@pytest.mark.parametrize("threshold", [0, 0.1, 0.15])
+def test_however_low_the_threshold_a_turn_ends_in_silence(threshold: float) -> None:
+    frames = Frames(ServerVad(threshold=threshold, silence_duration_ms=32))
+    assert frames.hear(0.2, 0.2) == [Started(0)]
+    assert frames.hear(0.02, 0.005) == [Stopped(4 * FRAME_SAMPLES)]
+
+
 @pytest.mark.parametrize("silence_ms", [0, 32, 33, 100, 199, 200, 201, 500, 1_000, 10_000])
 def test_a_turn_ends_with_the_first_frame_that_completes_the_silence(silence_ms: int) -> None:
     frames = speaking(ServerVad(silence_duration_ms=silence_ms))

@@ -151,7 +151,7 @@ def test_consumed_is_told_when_it_grows_and_starts_anew() -> None:
     assert lane.turn([*opened(0, 1), text(0, b"abc"), text(1, LONG)]).consumed == {0: 3}
     assert lane.turn([]).consumed == {1: len(LONG)}
     assert turns(lane, [Close(0)]).consumed == {}
-    assert turns(lane, [*opened(0), text(0, b"ab")]).consumed == {0: 2}
+    assert turns(lane, [*opened(0), text(0, b"abc")]).consumed == {0: 3}
 
 
 def test_cancelled_input_is_consumed() -> None:

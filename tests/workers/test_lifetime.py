@@ -8,7 +8,7 @@ from workers.lifetime import run_together
 
 
 class Part:
-    """Runs until it is cancelled, for the last of `cancellations` times."""
+    """Heeds only the last of `cancellations` cancellations."""
 
     def __init__(self, cancellations: int = 1) -> None:
         self.left = cancellations
@@ -16,9 +16,11 @@ class Part:
     async def run(self) -> None:
         while self.left > 0:
             try:
-                await asyncio.Event().wait()
+                await asyncio.sleep(HUNG_S)
             except asyncio.CancelledError:
                 self.left -= 1
+            else:
+                return
         raise asyncio.CancelledError
 
 

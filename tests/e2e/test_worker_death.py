@@ -1,0 +1,95 @@
+"""Processes die, and sessions outlive it."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from tests.e2e.metrics import idle, slots_used, until
+from tests.e2e.raw import calling
+from tests.e2e.speech import REFERENCE, clip, said, silence
+from tests.server import Server, running_server
+
+NAME = "sense_0870"
+RECOVERY_S = 20.0
+"""A restart of the worker, which loads its models."""
+
+
+@pytest.fixture(scope="module")
+def mortal_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running_server(tmp_path_factory.mktemp("mortal")) as started:
+        yield started
+
+
+async def test_session_outlives_its_worker(mortal_server: Server) -> None:
+    audio = clip(NAME)
+    async with calling(mortal_server) as caller:
+        await caller.say(audio + silence(1))
+        assert said(await caller.transcript(), REFERENCE[NAME]) <= 0.1
+        await caller.say(audio[: len(audio) // 2])
+        await caller.heard.wait("speech_started", 2)
+        mortal_server.part("listen").kill()
+        await caller.say(audio[len(audio) // 2 :], speed=2)
+        failed = await caller.heard.wait("failed", timeout_s=RECOVERY_S)
+        await caller.say(silence(1) + audio + silence(1))
+        assert said(await caller.transcript(2), REFERENCE[NAME]) <= 0.1
+
+    started = [event["item_id"] for event in caller.heard.of("speech_started")]
+    committed = [event["item_id"] for event in caller.heard.of("committed")]
+    completed = [event["item_id"] for event in caller.heard.of("transcription.completed")]
+    assert failed["item_id"] == started[1] == committed[1]
+    assert failed["error"]["code"] == "worker_lost"
+    assert completed == [started[0], started[-1]]
+    assert not caller.heard.of("error")
+    times = [event["audio_start_ms"] for event in caller.heard.of("speech_started")]
+    assert times == sorted(times)
+
+
+async def test_gateway_dies(mortal_server: Server) -> None:
+    await idle(mortal_server)
+    async with calling(mortal_server) as caller:
+        await caller.say(clip(NAME)[:96_000])
+        await caller.heard.wait("speech_started")
+        await until(lambda: slots_used(mortal_server) == 1)
+        mortal_server.part("gateway").kill()
+        died = time.monotonic()
+        assert isinstance(await caller.heard.end(timeout_s=2), ConnectionClosed)
+
+    await until(lambda: _ready(mortal_server), RECOVERY_S)
+    await idle(mortal_server)
+    assert time.monotonic() - died < 12
+    async with calling(mortal_server) as caller:
+        await caller.say(clip(NAME) + silence(1))
+        assert said(await caller.transcript(), REFERENCE[NAME]) <= 0.1
+
+
+def _ready(server: Server) -> bool:
+    try:
+        return httpx.get(f"{server.url}/readyz").is_success
+    except httpx.TransportError:
+        return False
+
+
+async def test_ctrl_c(tmp_path: Path) -> None:
+    with running_server(tmp_path) as server:
+        family = psutil.Process(server.process.pid).children(recursive=True)
+        async with calling(server) as caller:
+            await caller.say(clip(NAME)[:96_000])
+            await caller.heard.wait("speech_started")
+            server.process.send_signal(signal.SIGINT)
+            stopping = time.monotonic()
+            over = await caller.heard.end()
+            code = await asyncio.to_thread(server.process.wait, 20)
+            took_s = time.monotonic() - stopping
+
+    assert {process.name() for process in family if process.is_running()} == set()
+    assert isinstance(over, ConnectionClosed)
+    assert code == 0
+    assert took_s < 10
+    assert "Traceback" not in server.log.read_text()
