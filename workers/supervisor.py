@@ -4,10 +4,11 @@ import asyncio
 import logging
 import os
 import sys
+from asyncio.subprocess import Process
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from workers.lifetime import SUPERVISOR_PID
+from workers.lifetime import SUPERVISOR_PID, run_together
 
 log = logging.getLogger(__name__)
 
@@ -33,27 +34,34 @@ class ProcessSpec:
 
 
 class Supervisor:
-    """Keeps processes alive. `environment` is added to the supervisor's own."""
+    """Keeps processes alive. `environment` is added to the supervisor's own.
+
+    Processes are given in the order of dependence and stopped in reverse, so that none loses what it needs to stop.
+    """
 
     def __init__(self, specs: Sequence[ProcessSpec], environment: Mapping[str, str]) -> None:
         self._specs = specs
+        self._running: dict[int, Process] = {}
         self._environment = {**os.environ, **environment, SUPERVISOR_PID: str(os.getpid())}
 
     async def run(self) -> None:
         """Run every process until cancelled. Raises ProcessFailed when one cannot be kept alive."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                for spec in self._specs:
-                    tasks.create_task(self._keep_alive(spec))
-        except* ProcessFailed as group:
-            raise group.exceptions[0] from None
+            await run_together(*(self._keep_alive(place, spec) for place, spec in enumerate(self._specs)))
+        finally:
+            for place in reversed(range(len(self._specs))):
+                if place in self._running:
+                    await _stop(self._running[place])
 
-    async def _keep_alive(self, spec: ProcessSpec) -> None:
+    async def _keep_alive(self, place: int, spec: ProcessSpec) -> None:
         loop = asyncio.get_running_loop()
         backoff_s, deaths = FIRST_BACKOFF_S, 0
         while True:
             started = loop.time()
-            code = await self._run_once(spec)
+            self._running[place] = process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", *spec.arguments, env=self._environment, start_new_session=True
+            )
+            code = await process.wait()
             if loop.time() - started > STABLE_AFTER_S:
                 backoff_s, deaths = FIRST_BACKOFF_S, 0
             deaths += 1
@@ -63,17 +71,8 @@ class Supervisor:
             await asyncio.sleep(backoff_s)
             backoff_s = min(backoff_s * 2, LONGEST_BACKOFF_S)
 
-    async def _run_once(self, spec: ProcessSpec) -> int:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", *spec.arguments, env=self._environment, start_new_session=True
-        )
-        try:
-            return await process.wait()
-        finally:
-            await _stop(process)
 
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
+async def _stop(process: Process) -> None:
     if process.returncode is not None:
         return
     process.terminate()
