@@ -1,4 +1,4 @@
-"""Who may connect: API keys, and web origins."""
+"""Who may connect: API keys, web origins, and hosts."""
 
 import hmac
 from collections.abc import Sequence
@@ -7,13 +7,19 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 from starlette.requests import HTTPConnection
 
+from app.settings import is_loopback
+
 SUBPROTOCOL = "realtime"
 _SUBPROTOCOL_KEY = "openai-insecure-api-key."
 """Browsers cannot set headers on a WebSocket, so they name their key as a subprotocol."""
 
 
 class Gatekeeper:
-    """Decides whether a request is allowed. With no keys configured, every local client is."""
+    """Decides whether a request is allowed.
+
+    With no keys configured every client is that calls the server by a loopback name: a page that had its own name
+    resolve to this machine (DNS rebinding) would call it by that name.
+    """
 
     def __init__(self, keys: Sequence[SecretStr], allowed_origins: Sequence[str]) -> None:
         self._keys = [key.get_secret_value().encode() for key in keys]
@@ -24,7 +30,8 @@ class Gatekeeper:
         if not self._origin_allowed(connection):
             return f"origin {connection.headers['origin']!r} is not allowed: add it to allowed_origins"
         if not self._keys:
-            return None
+            host = connection.headers.get("host", "")
+            return None if is_loopback(_hostname(f"//{host}")) else f"host {host!r} is not this machine: use an API key"
         offered = _offered_key(connection)
         if offered is None:
             return "an API key is needed: send it as 'Authorization: Bearer KEY'"
@@ -35,7 +42,14 @@ class Gatekeeper:
         origin = connection.headers.get("origin")
         if origin is None or "*" in self._allowed_origins or origin in self._allowed_origins:
             return True
-        return urlsplit(origin).netloc == connection.headers.get("host")
+        return origin.partition("://")[2] == connection.headers.get("host")
+
+
+def _hostname(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _offered_key(connection: HTTPConnection) -> str | None:

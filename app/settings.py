@@ -47,6 +47,8 @@ class Settings(CommonSettings):
 
     @model_validator(mode="after")
     def _refuse_open_doors(self) -> Self:
+        if not all(key.get_secret_value().strip() for key in self.api_keys):
+            raise ValueError("api_keys: a key must not be empty")
         if not is_loopback(self.host) and not self.api_keys:
             hint = "set MILLSTREAM_API_KEYS='[\"...\"]'"
             raise ValueError(f"refusing to serve on {self.host} without an API key: {hint}")

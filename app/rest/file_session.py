@@ -5,9 +5,9 @@ from collections.abc import AsyncGenerator, Iterable, Iterator
 
 import msgspec
 
-from pipelines.effects import Push, StreamOutput
+from pipelines.effects import OpenStream, Push, StreamOutput
 from pipelines.transcribe import SERVICE, Transcribe
-from pipelines.transcribe_events import CommitRefused, Completed, Delta, Effect, Failed
+from pipelines.transcribe_events import CommitRefused, Completed, Delta, Effect, Failed, GaveUp
 from pipelines.transcribe_state import TranscribeConfig, TranscribeState
 from pipelines.transcript import seconds
 from workers.broker.client import Stream, StreamClient
@@ -94,5 +94,7 @@ def _carry_out(effects: Iterable[Effect], pipeline: Transcribe, stream: Stream) 
                 yield Finished(effect, seconds(pipeline.state.received))
             case CommitRefused():
                 yield Finished(Completed(ITEM, "", 0.0, []), seconds(pipeline.state.received))
-            case Failed(_, code, message):
+            case Failed(_, code, message) | GaveUp(code, message):
                 raise TranscriptionFailed(f"{code}: {message}")
+            case OpenStream():
+                raise TranscriptionFailed("worker_lost: the worker is gone before it had heard anything")

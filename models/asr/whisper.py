@@ -15,7 +15,8 @@ from models.base import Message, Output, Pending, StreamError, StreamModel
 
 PARTIAL = "partial"
 FINAL = "final"
-MAX_REQUESTS = 32
+MAX_REQUESTS = 512
+"""More than commits of the shortest length can make of one credit window."""
 FIRST_PARTIAL_SAMPLES = SAMPLE_RATE_HZ // 2
 PARTIAL_INTERVAL_SAMPLES = SAMPLE_RATE_HZ // 2
 EAGER_INTERVAL_SAMPLES = SAMPLE_RATE_HZ // 4

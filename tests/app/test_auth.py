@@ -26,6 +26,21 @@ def test_without_keys_everyone_is_let_in() -> None:
     assert refusal([], authorization="Bearer whatever") is None
 
 
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8000", "[::1]:8000"])
+def test_without_keys_the_server_answers_to_loopback_names(host: str) -> None:
+    assert refusal([], host=host) is None
+
+
+@pytest.mark.parametrize("host", ["rebound.example:8000", "192.168.1.5", "", "["])
+def test_without_keys_another_name_is_refused(host: str) -> None:
+    assert "is not this machine" in str(refusal([], host=host))
+    assert refusal(KEYS, host=host, authorization="Bearer first-key") is None
+
+
+def test_a_malformed_origin_is_refused() -> None:
+    assert refusal([], origin="http://[") is not None
+
+
 @pytest.mark.parametrize("key", ["first-key", "second-key"])
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 def test_any_configured_key_is_let_in(scheme: str, key: str) -> None:

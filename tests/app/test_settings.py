@@ -135,3 +135,9 @@ def test_keys_do_not_show() -> None:
     settings = Settings(api_keys=[SecretStr("hush-hush")])
     assert "hush" not in repr(settings)
     assert "hush" not in str(settings.model_dump())
+
+
+@pytest.mark.parametrize("key", ["", "  "])
+def test_an_empty_key_is_refused(key: str) -> None:
+    with pytest.raises(ValidationError, match="a key must not be empty"):
+        Settings(host="0.0.0.0", api_keys=[SecretStr(key)])

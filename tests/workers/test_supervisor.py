@@ -59,6 +59,17 @@ async def test_stopping_stops_every_child(tmp_path: Path) -> None:
     assert not any(psutil.pid_exists(pid) for pid in pids(tmp_path))
 
 
+async def test_children_stop_in_reverse_order(tmp_path: Path) -> None:
+    places = [tmp_path / str(place) for place in range(4)]
+    for place in places:
+        place.mkdir()
+    async with running(Supervisor([child("stay", place) for place in places], PYTHONPATH).run()):
+        for place in places:
+            await up(place, 1)
+    ends = [next(place.glob("*.stopped")).stat().st_mtime_ns for place in places]
+    assert ends == sorted(ends, reverse=True)
+
+
 async def test_a_child_that_dies_is_started_again(tmp_path: Path) -> None:
     async with running(supervised(tmp_path, "die_once").run()):
         await up(tmp_path, 2)

@@ -180,7 +180,7 @@ def test_the_queue_is_bounded(whisper: Whisper) -> None:
     whisper.push(0, Message("audio", 0, bytes(3_200)))
     for segment in range(MAX_REQUESTS):
         whisper.push(0, transcribe(segment, 0, 1_600))
-    with pytest.raises(StreamError, match="at most 32"):
+    with pytest.raises(StreamError, match=f"at most {MAX_REQUESTS}"):
         whisper.push(0, transcribe(MAX_REQUESTS, 0, 1_600))
 
 
