@@ -23,7 +23,11 @@ def build(name: str, settings: WorkerSettings) -> Service:
     module, separator, function = target.partition(":")
     if not separator:
         raise SystemExit(f"no service {name!r}: choose one of {', '.join(SERVICES)} or give package.module:function")
-    service: Service = getattr(import_module(module), function)(settings)
+    try:
+        builder = getattr(import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise SystemExit(f"cannot load service {name!r}: {error}") from error
+    service: Service = builder(settings)
     return service
 
 

@@ -13,6 +13,8 @@ _STEP_BUCKETS_S = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5,
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 OVERLOAD_WINDOW_S = 5.0
 OVERLOAD_LATE_SHARE = 0.1
+LATE_TOLERANCE_S = 0.02
+"""Work without slack cannot start at the very moment it arrives."""
 MAX_RECENT_STEPS = 4_096
 
 
@@ -57,7 +59,7 @@ class WorkerMetrics:
         self._batch.labels(*labels).observe(len(batch.slots))
         for queued_s in batch.queued_s:
             self._queued.labels(*labels).observe(queued_s)
-        late = sum(late_s > 0 for late_s in batch.late_s)
+        late = sum(late_s > LATE_TOLERANCE_S for late_s in batch.late_s)
         self._misses.labels(*labels).inc(late)
         self._recent.append(_Steps(time.monotonic(), late, len(batch.slots)))
 

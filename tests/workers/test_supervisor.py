@@ -167,3 +167,18 @@ async def test_embedded_valkey_stops_its_server_when_cancelled(tmp_path: Path) -
         with pytest.raises(asyncio.CancelledError):
             await serving
         assert not psutil.pid_exists(pid)
+
+
+async def test_embedded_valkey_takes_the_place_of_one_that_was_left_behind(tmp_path: Path) -> None:
+    async with valkey_process(tmp_path / "s") as (process, redis):
+        await redis.set("left", "behind")
+        process.kill()
+        await process.wait()
+    async with valkey_here(tmp_path / "s") as (serving, pid):
+        redis = connect(f"unix://{tmp_path / 's'}")
+        assert await redis.get("left") is None
+        await redis.aclose()
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+        assert not psutil.pid_exists(pid)
