@@ -62,6 +62,7 @@ def guarded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
         MILLSTREAM_SLOTS="2",
         MILLSTREAM_EVENTS_PER_S="2000",
         MILLSTREAM_SEND_TIMEOUT_S="1",
+        MILLSTREAM_REQUEST_TIMEOUT_S="3",
         MILLSTREAM_MAX_UPLOAD_BYTES="1000000",
     ) as started:
         yield started

@@ -98,6 +98,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         deadline = time.monotonic() + READY_TIMEOUT_S
         while subprocess.run(started.run(check), capture_output=True).returncode != 0:
             assert time.monotonic() < deadline, "the gateway's health check never succeeds"
+            assert {process.poll() for process in started.processes.values()} == {None}, "a container has stopped"
             time.sleep(0.2)
         yield started
 

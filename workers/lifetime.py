@@ -32,6 +32,9 @@ async def run_together(*parts: Coroutine[None, None, None]) -> None:
     finally:
         for task in await _cancel(tasks):
             log.error("%s did not heed its cancellation", task)
+        for task in tasks:
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                log.error("%s failed: %r", task.get_coro(), error)
 
 
 async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> set[asyncio.Task[None]]:

@@ -7,16 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import openai
 import psutil
 import pytest
+from openai import AsyncOpenAI
 from websockets.exceptions import ConnectionClosed
 
 from tests.e2e.metrics import idle, slots_used, until
 from tests.e2e.raw import calling
-from tests.e2e.speech import REFERENCE, clip, said, silence
+from tests.e2e.speech import DATA, REFERENCE, clip, file, said, silence
 from tests.server import Server, running_server
 
 NAME = "sense_0870"
+GOING_AWAY = 1012
 RECOVERY_S = 20.0
 """A restart of the worker, which loads its models."""
 
@@ -49,6 +52,36 @@ async def test_session_outlives_its_worker(mortal_server: Server) -> None:
     assert not caller.heard.of("error")
     times = [event["audio_start_ms"] for event in caller.heard.of("speech_started")]
     assert times == sorted(times)
+
+
+async def test_session_outlives_the_broker(mortal_server: Server) -> None:
+    family = psutil.Process(mortal_server.process.pid).children(recursive=True)
+    (valkey,) = (process for process in family if process.name() == "valkey-server")
+    async with calling(mortal_server) as caller:
+        await caller.say(clip(NAME)[:96_000])
+        await caller.heard.wait("speech_started")
+        valkey.kill()
+        await caller.heard.wait("failed", timeout_s=RECOVERY_S)
+        await caller.say(silence(1) + clip(NAME) + silence(1))
+        assert said(await caller.transcript(), REFERENCE[NAME]) <= 0.1
+
+    assert not caller.heard.of("error")
+
+
+async def test_worker_dies_with_a_file(mortal_server: Server) -> None:
+    await idle(mortal_server)
+    client = AsyncOpenAI(api_key="unused", base_url=f"{mortal_server.url}/v1", max_retries=0)
+    audio = file(clip(NAME) * 30, "flac", "flac")
+    request = asyncio.create_task(client.audio.transcriptions.create(file=("a.flac", audio), model="whisper-1"))
+    await until(lambda: slots_used(mortal_server) == 1)
+    mortal_server.part("listen").kill()
+    with pytest.raises(openai.InternalServerError) as caught:
+        await request
+    assert caught.value.status_code == 503
+    assert int(caught.value.response.headers["retry-after"]) > 0
+    await until(lambda: _ready(mortal_server), RECOVERY_S)
+    answer = await client.audio.transcriptions.create(file=DATA / f"{NAME}.wav", model="whisper-1")
+    assert said(answer.text, REFERENCE[NAME]) <= 0.1
 
 
 async def test_gateway_dies(mortal_server: Server) -> None:
@@ -90,6 +123,8 @@ async def test_ctrl_c(tmp_path: Path) -> None:
 
     assert {process.name() for process in family if process.is_running()} == set()
     assert isinstance(over, ConnectionClosed)
+    assert over.rcvd is not None
+    assert over.rcvd.code == GOING_AWAY
     assert code == 0
-    assert took_s < 10
+    assert took_s < 8
     assert "Traceback" not in server.log.read_text()

@@ -299,6 +299,17 @@ def test_upload_too_large(guarded_server: Server) -> None:
     assert said(client.audio.transcriptions.create(file=recorded(), model=MODEL).text, REFERENCE[NAME]) <= 0.1
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_file_that_takes_too_long(guarded_server: Server, stream: bool) -> None:
+    client = OpenAI(api_key="right-key", base_url=f"{guarded_server.url}/v1", max_retries=0)
+    audio = file(clip(NAME) * 30, "mp3", "libmp3lame")
+    with pytest.raises(openai.APIError) as caught:
+        list(client.audio.transcriptions.create(file=("a.mp3", audio), model=MODEL, stream=stream))
+    assert caught.value.code == "timeout"
+    assert "3 s" in caught.value.message
+    assert await idle(guarded_server, "right-key") < 3
+
+
 async def test_client_that_does_not_wait(server: Server) -> None:
     await idle(server)
     with pytest.raises(httpx.ReadTimeout):
