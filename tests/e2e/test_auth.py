@@ -96,6 +96,16 @@ def test_foreign_web_page_at_rest(server: Server, guarded_server: Server) -> Non
         assert FOE in answer.json()["error"]["message"]
 
 
+async def test_web_page_that_names_this_machine(server: Server) -> None:
+    """DNS rebinding: the page's own name leads here, so its requests are of the same origin."""
+    host = f"rebound.example:{server.url.rpartition(':')[2]}"
+    async with httpx.AsyncClient() as client:
+        answer = await client.get(f"{server.url}/v1/models", headers={"Host": host, "Origin": f"http://{host}"})
+    assert answer.status_code in {401, 403}
+    with pytest.raises(InvalidStatus):
+        await connect(f"ws://{host}/v1/realtime", host="127.0.0.1", port=int(host.rpartition(":")[2]))
+
+
 def test_keys_stay_out_of_the_log(guarded_server: Server) -> None:
     httpx.get(f"{guarded_server.url}/v1/models", headers=bearer("some-secret"))
     log = guarded_server.log.read_text()
