@@ -1,10 +1,11 @@
 """What a worker measures about its steps."""
 
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+import prometheus_client
+from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
 
 from models.base import StreamModel
 from workers.scheduler import Batch
@@ -12,7 +13,7 @@ from workers.scheduler import Batch
 _STEP_BUCKETS_S = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0, 3.0)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 OVERLOAD_WINDOW_S = 5.0
-OVERLOAD_LATE_SHARE = 0.1
+OVERLOAD_LATE_SHARE = 0.5
 LATE_TOLERANCE_S = 0.02
 """Work without slack cannot start at the very moment it arrives."""
 MAX_RECENT_STEPS = 4_096
@@ -20,6 +21,7 @@ MAX_RECENT_STEPS = 4_096
 
 class _Steps(NamedTuple):
     at: float
+    model: str
     late: int
     total: int
 
@@ -44,7 +46,7 @@ class WorkerMetrics:
             buckets=_STEP_BUCKETS_S,
             registry=self._registry,
         )
-        self._misses = Counter(
+        self._misses = prometheus_client.Counter(
             "millstream_slack_misses", "Work that started after its slack was spent.", labels, registry=self._registry
         )
         slots = Gauge("millstream_slots", "Slots by state.", ["worker", "service", "state"], registry=self._registry)
@@ -61,15 +63,18 @@ class WorkerMetrics:
             self._queued.labels(*labels).observe(queued_s)
         late = sum(late_s > LATE_TOLERANCE_S for late_s in batch.late_s)
         self._misses.labels(*labels).inc(late)
-        self._recent.append(_Steps(time.monotonic(), late, len(batch.slots)))
+        self._recent.append(_Steps(time.monotonic(), model.name, late, len(batch.slots)))
 
     def overloaded(self) -> bool:
-        """Whether too much of the last seconds' work missed its slack."""
+        """Whether some model's work of the last seconds missed its slack too often."""
         horizon = time.monotonic() - OVERLOAD_WINDOW_S
         while self._recent and self._recent[0].at < horizon:
             self._recent.popleft()
-        recent = list(self._recent)
-        return sum(steps.late for steps in recent) > OVERLOAD_LATE_SHARE * sum(steps.total for steps in recent)
+        late, total = Counter[str](), Counter[str]()
+        for steps in list(self._recent):
+            late[steps.model] += steps.late
+            total[steps.model] += steps.total
+        return any(late[model] > OVERLOAD_LATE_SHARE * total[model] for model in total)
 
     def render(self, used: int, capacity: int) -> bytes:
         """Prometheus text, with the slots as they are now."""

@@ -13,13 +13,24 @@ def stepped(metrics: WorkerMetrics, in_time: int, late: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("in_time", "late", "overloaded"), [(0, 0, False), (20, 0, False), (9, 1, False), (8, 2, True), (0, 1, True)]
+    ("in_time", "late", "overloaded"), [(0, 0, False), (20, 0, False), (5, 5, False), (4, 5, True), (0, 1, True)]
 )
-def test_overloaded_when_more_than_a_tenth_is_late(in_time: int, late: int, overloaded: bool) -> None:
+def test_overloaded_when_more_than_half_is_late(in_time: int, late: int, overloaded: bool) -> None:
     metrics = WorkerMetrics("worker", "echo")
     stepped(metrics, in_time, 0)
     stepped(metrics, 0, late)
     assert metrics.overloaded() == overloaded
+
+
+class Rare(Echo):
+    name = "rare"
+
+
+def test_a_model_that_steps_often_does_not_hide_one_that_is_late() -> None:
+    metrics = WorkerMetrics("worker", "echo")
+    stepped(metrics, 1000, 0)
+    metrics.stepped(Rare(1), Batch(0, "long", (0,), (0.5,), (0.1,)), 0.05)
+    assert metrics.overloaded()
 
 
 def test_overload_passes(monkeypatch: pytest.MonkeyPatch) -> None:
