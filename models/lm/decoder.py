@@ -78,7 +78,9 @@ class Decoder:
         size, eps = (hidden,), self.config.rms_eps
         for layer, (keys, values) in zip(self._layers, self._caches, strict=True):
             normed = functional.rms_norm(state, size, layer.attention_norm, eps)
-            attended = self._attend(layer.qkv(normed).view(rows, length, -1, self.config.head_dim), keys, values, layout)
+            attended = self._attend(
+                layer.qkv(normed).view(rows, length, -1, self.config.head_dim), keys, values, layout
+            )
             state = state + layer.output(attended)
             normed = functional.rms_norm(state, size, layer.mlp_norm, eps)
             gate, up = layer.gate_up(normed).chunk(2, dim=-1)
@@ -160,9 +162,7 @@ def _layer(config: DecoderConfig, weights: Mapping[str, Tensor], name: str) -> _
     )
 
 
-def _rotations(
-    config: DecoderConfig, context: int, dtype: torch.dtype, device: torch.device
-) -> tuple[Tensor, Tensor]:
+def _rotations(config: DecoderConfig, context: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """cos and sin of RoPE's angles, `[context, head_dim]` each; the first half of sin is negated for `_rotate`."""
     half = config.head_dim // 2
     frequencies = config.rope_theta ** -(torch.arange(half, dtype=torch.float32) / half)

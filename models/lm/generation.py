@@ -1,5 +1,6 @@
 """What a stream asks of a language model, and the reply in progress."""
 
+import re
 import secrets
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -89,8 +90,8 @@ def _options(meta: Mapping[str, Any]) -> Options:
     try:
         return msgspec.convert(dict(meta), Options)
     except msgspec.ValidationError as error:
-        path = str(error).rpartition("`$.")[2].rstrip("`")
-        raise StreamError(f"generate: {error}", param=path if path != str(error) else None) from error
+        path = re.search(r"`\$\.(.+)`", str(error))
+        raise StreamError(f"generate: {error}", param=path[1] if path else None) from error
 
 
 def _prompt(options: Options, tokenizer: Tokenizer) -> tuple[list[int], int]:
@@ -102,6 +103,15 @@ def _prompt(options: Options, tokenizer: Tokenizer) -> tuple[list[int], int]:
         return tokenizer.prompt([msgspec.to_builtins(message) for message in options.messages])
     except PromptError as error:
         raise StreamError(str(error), param="messages") from error
+
+
+class Ended(msgspec.Struct, array_like=True, frozen=True):
+    """How a reply ended, with the text held back until then."""
+
+    number: int
+    reason: str
+    text: str
+    usage: dict[str, int]
 
 
 class Reply:
@@ -130,17 +140,16 @@ class Reply:
             return text, STOP
         return text, LENGTH if len(self.tokens) >= self.request.max_tokens else None
 
-    def rest(self) -> str:
-        """The text still held back when the reply ends."""
+    def end(self, reason: str) -> Ended:
+        """End the reply. Usage is in tokens, as the OpenAI protocol counts them."""
         text, stopped = self._stops.push(self._detokenizer.flush())
-        return text if stopped else text + self._stops.flush()
-
-    def usage(self) -> dict[str, int]:
-        """Tokens, as the OpenAI protocol counts them."""
+        if not stopped:
+            text += self._stops.flush()
         prompt, completion = len(self.request.tokens), len(self.tokens)
-        return {
+        usage = {
             "prompt_tokens": prompt,
             "cached_tokens": self.cached,
             "completion_tokens": completion,
             "total_tokens": prompt + completion,
         }
+        return Ended(self.request.number, reason, text, usage)

@@ -16,7 +16,7 @@ def pack(weight: Tensor, bias: Tensor | None = None) -> Linear:
     bf16 on a CPU goes through oneDNN with the weight reordered once, which halves the time of small batches: plain
     `linear` reorders or strides it in every call.
     """
-    if weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and torch.backends.mkldnn.is_available():
+    if weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return _prepacked(weight, bias)
     return lambda rows: functional.linear(rows, weight, bias)
 

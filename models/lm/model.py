@@ -13,11 +13,11 @@ from models.base import Message, Output, Pending, StreamError, StreamModel
 from models.lm import generation, tokens, weights
 from models.lm.context import History, Window
 from models.lm.decoder import Decoder
-from models.lm.generation import CANCELLED, STOP, Reply, Request
-from models.lm.sampling import sample
+from models.lm.generation import CANCELLED, STOP, Ended, Reply, Request
+from models.lm.sampling import Choice, sample
 
 DECODE = ("decode",)
-CANCEL = ("cancel",)
+DONE = ("done",)
 PREFILL = "prefill"
 PREFILL_TOKENS = 128
 """Most tokens of a prefill step: what a reply in progress may have to wait for."""
@@ -33,7 +33,7 @@ class _Snapshot(msgspec.Struct, array_like=True, frozen=True):
     pinned: int
     requests: list[Request]
     produced: int
-    cancelled: list[tuple[int, dict[str, int]]]
+    ended: list[Ended]
     asked: int
 
 
@@ -42,8 +42,8 @@ class _Slot:
     history: History
     reply: Reply | None = None
     queue: deque[Request] = field(default_factory=deque)
-    cancelled: list[tuple[int, dict[str, int]]] = field(default_factory=list)
-    """Number and usage of replies whose end is yet to be put out."""
+    ended: list[Ended] = field(default_factory=list)
+    """Replies that ended outside of a step; the next one says so."""
     asked: int = 0
     received_bytes: int = 0
 
@@ -105,14 +105,14 @@ class LanguageModel(StreamModel):
         state = self._slots[slot]
         replies = [state.reply] if state.reply else []
         replies += [Reply(request, 0, self.tokenizer) for request in state.queue]
-        state.cancelled += [(reply.request.number, reply.usage()) for reply in replies]
+        state.ended += [reply.end(CANCELLED) for reply in replies]
         state.reply = None
         state.queue.clear()
 
     def pending(self) -> Iterable[Pending]:
         for slot, state in enumerate(self._slots):
-            if state.cancelled:
-                yield Pending(slot, CANCEL, 0.0)
+            if state.ended:
+                yield Pending(slot, DONE, 0.0)
             elif state.reply is not None:
                 waiting = state.history.waiting
                 bucket = DECODE if waiting == 1 else (PREFILL, min(waiting, PREFILL_TOKENS))
@@ -125,8 +125,8 @@ class LanguageModel(StreamModel):
         match bucket:
             case (kind, int(length)) if kind == PREFILL:
                 return self._advance(slots[: max(1, PREFILL_TOKENS // length)], length)
-            case _ if bucket == CANCEL:
-                return [output for slot in slots for output in self._report_cancelled(slot)]
+            case _ if bucket == DONE:
+                return [output for slot in slots for output in self._report_ended(slot)]
             case _:
                 return self._advance(slots, 1)
 
@@ -138,7 +138,7 @@ class LanguageModel(StreamModel):
         requests = ([state.reply.request] if state.reply else []) + [*state.queue]
         produced = len(state.reply.tokens) if state.reply else 0
         history = state.history
-        saved = _Snapshot(history.tokens, history.pinned, requests, produced, state.cancelled, state.asked)
+        saved = _Snapshot(history.tokens, history.pinned, requests, produced, state.ended, state.asked)
         return msgspec.msgpack.encode(saved)
 
     def restore(self, slot: int, snapshot: bytes) -> None:
@@ -147,7 +147,7 @@ class LanguageModel(StreamModel):
         prompt, produced = saved.tokens, saved.tokens[len(saved.tokens) - saved.produced :]
         state.history.replace(prompt, saved.pinned)
         state.queue.extend(saved.requests)
-        state.cancelled, state.asked = saved.cancelled, saved.asked
+        state.ended, state.asked = saved.ended, saved.asked
         self._start_next(state)
         for token in produced:
             self._force(state, token)
@@ -157,8 +157,10 @@ class LanguageModel(StreamModel):
         super().resume(slot, snapshot, inputs, delivered)
         state = self._slots[slot]
         for output in delivered:
-            reply = state.reply
-            if reply is None or output.meta["number"] != reply.request.number:
+            number, reply = output.meta["number"], state.reply
+            if output.kind == "done":
+                state.ended = [ended for ended in state.ended if ended.number != number]
+            if reply is None or number != reply.request.number:
                 continue
             if output.kind == "done":
                 self._finish(state)
@@ -180,12 +182,15 @@ class LanguageModel(StreamModel):
 
     def _force(self, state: _Slot, token: int) -> None:
         assert state.reply is not None
-        state.reply.take(token)
+        _, reason = state.reply.take(token)
         state.history.append(token)
+        if reason is not None:
+            state.ended.append(state.reply.end(reason))
+            self._finish(state)
 
-    def _report_cancelled(self, slot: int) -> list[Output]:
-        cancelled, self._slots[slot].cancelled = self._slots[slot].cancelled, []
-        return [_done(slot, number, CANCELLED, "", usage) for number, usage in cancelled]
+    def _report_ended(self, slot: int) -> list[Output]:
+        ended, self._slots[slot].ended = self._slots[slot].ended, []
+        return [_done(slot, reply) for reply in ended]
 
     def _advance(self, slots: Sequence[int], length: int) -> list[Output]:
         """Compute `length` tokens of each slot; those with no further ones to compute get their next token."""
@@ -206,7 +211,7 @@ class LanguageModel(StreamModel):
             for output in self._emit(slots[row], token, logprob)
         ]
 
-    def _choice(self, state: _Slot) -> Any:
+    def _choice(self, state: _Slot) -> Choice:
         assert state.reply is not None
         return state.reply.choice(len(state.history.tokens))
 
@@ -225,10 +230,10 @@ class LanguageModel(StreamModel):
             meta = {"number": number, "index": index, "token": token, "logprob": logprob, "text": text}
             outputs.append(Output(slot, "token", meta=meta))
         if reason is not None:
-            outputs.append(_done(slot, number, reason, reply.rest(), reply.usage()))
+            outputs.append(_done(slot, reply.end(reason)))
             self._finish(state)
         return outputs
 
 
-def _done(slot: int, number: int, reason: str, text: str, usage: Mapping[str, int]) -> Output:
-    return Output(slot, "done", meta={"number": number, "reason": reason, "text": text, "usage": dict(usage)})
+def _done(slot: int, ended: Ended) -> Output:
+    return Output(slot, "done", meta=msgspec.structs.asdict(ended))

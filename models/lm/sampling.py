@@ -28,9 +28,7 @@ class Choice(NamedTuple):
 
 
 @torch.inference_mode()
-def sample(
-    logits: Tensor, choices: Sequence[Choice], allowed: Tensor | None = None
-) -> tuple[list[int], list[float]]:
+def sample(logits: Tensor, choices: Sequence[Choice], allowed: Tensor | None = None) -> tuple[list[int], list[float]]:
     """One token for each row of `logits` (fp32 `[n, vocab]`) and its log-probability under the unmodified logits.
 
     `allowed` (bool `[n, vocab]`) forbids tokens, for constrained decoding; a row must allow at least one.

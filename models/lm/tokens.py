@@ -1,4 +1,4 @@
-"""Text to tokens and back: byte-level BPE from `tokenizer.json` or GGUF metadata, and the checkpoint's chat template."""
+"""Text to tokens and back: byte-level BPE from `tokenizer.json` or GGUF metadata, and the chat template."""
 
 import codecs
 import json
@@ -49,8 +49,9 @@ class Tokenizer:
         added = tokenizer.get_added_tokens_decoder()
         self.markup = tuple(token.content for token in added.values() if token.special)
         vocabulary = {index: text for text, index in tokenizer.get_vocab(with_added_tokens=False).items()}
-        self._bytes = {index: bytes(map(_BYTES.__getitem__, text)) for index, text in vocabulary.items()
-                       if index not in added}
+        self._bytes = {
+            index: bytes(map(_BYTES.__getitem__, text)) for index, text in vocabulary.items() if index not in added
+        }
         self._bytes |= {index: token.content.encode() for index, token in added.items() if not token.special}
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
         environment.globals["raise_exception"] = _raise
@@ -140,8 +141,11 @@ def _from_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
     tokenizer.pre_tokenizer = _pre_tokenizer(metadata["tokenizer.ggml.pre"])
     tokenizer.decoder = decoders.ByteLevel()
     types = metadata["tokenizer.ggml.token_type"]
-    added = [AddedToken(text, special=kind == CONTROL, normalized=False)
-             for text, kind in zip(tokens, types, strict=True) if kind in (CONTROL, USER_DEFINED)]
+    added = [
+        AddedToken(text, special=kind == CONTROL, normalized=False)
+        for text, kind in zip(tokens, types, strict=True)
+        if kind in (CONTROL, USER_DEFINED)
+    ]
     tokenizer.add_tokens(added)
     end = metadata["tokenizer.ggml.eos_token_id"]
     variables = {"eos_token": tokens[end]}
