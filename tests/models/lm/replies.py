@@ -29,7 +29,7 @@ def step(model: LanguageModel, random: Random | None = None) -> list[Output]:
 def finish(model: LanguageModel, random: Random | None = None) -> dict[int, list[Output]]:
     """Step until nothing is pending; outputs by slot."""
     outputs: dict[int, list[Output]] = defaultdict(list)
-    while [*model.pending()]:
+    while any(model.pending()):
         for output in step(model, random):
             outputs[output.slot].append(output)
     return outputs

@@ -1,6 +1,5 @@
 """The decoder against transformers, and against itself in every other shape."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,11 @@ TOLERANCE = 1e-4
 
 
 @pytest.fixture(scope="module", params=[("llama", False), ("llama", True), ("qwen2", False), ("qwen2", True)], ids=str)
-def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Decoder, Any]]:
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Decoder, Any]:
     directory = tmp_path_factory.mktemp("checkpoint")
     theirs = checkpoints.write(directory, *request.param)
     config, tensors = weights.load(directory, torch.float32)
-    yield Decoder(config, tensors, CAPACITY, CONTEXT), theirs
+    return Decoder(config, tensors, CAPACITY, CONTEXT), theirs
 
 
 def random_tokens(*shape: int, seed: int = 0) -> Tensor:

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from models.lm import weights
 from models.lm.decoder import Decoder
+from models.lm.gguf_file import GgufFile
 from models.lm.model import LanguageModel
 from models.lm.tokens import Tokenizer
 from tests.models.lm.replies import ask, finish, text
@@ -36,12 +37,12 @@ def test_answers(model: LanguageModel) -> None:
 
 @pytest.mark.slow
 def test_dequantised_logits_are_those_of_transformers(smollm2: Path, smollm2_tokenizer: Tokenizer) -> None:
-    """Both from the same file; ours pass through bf16 once, so theirs are rounded as well."""
-    (file,) = smollm2.glob("*.gguf")
-    theirs: Any = AutoModelForCausalLM.from_pretrained(smollm2, gguf_file=file.name, dtype=torch.bfloat16).float()
+    """From the same file, before ours are rounded to bf16."""
+    (path,) = smollm2.glob("*.gguf")
+    theirs: Any = AutoModelForCausalLM.from_pretrained(smollm2, gguf_file=path.name, dtype=torch.float32)
     tokens, _ = smollm2_tokenizer.prompt([{"role": "user", "content": "Why is the sky blue? Explain in one line."}])
-    config, tensors = weights.load(smollm2, torch.float32)
-    ours = Decoder(config, tensors, 1, 64)
+    file = GgufFile(path)
+    ours = Decoder(file.config, dict(file.tensors()), 1, 64)
     row = torch.tensor([tokens])
     with torch.inference_mode():
         wanted = theirs(row).logits[:, -1]
