@@ -38,8 +38,8 @@ def sample(logits: Tensor, choices: Sequence[Choice], allowed: Tensor | None = N
     drawn = [row for row, choice in enumerate(choices) if choice.temperature > 0]
     if drawn:
         tokens[drawn] = _draw(masked[drawn], [choices[row] for row in drawn])
-    chosen = logits.gather(1, tokens[:, None])[:, 0]
-    return tokens.tolist(), (chosen - logits.logsumexp(-1)).tolist()
+    logprobs = logits.log_softmax(-1).gather(1, tokens[:, None])[:, 0]
+    return tokens.tolist(), logprobs.tolist()
 
 
 def _draw(logits: Tensor, choices: Sequence[Choice]) -> Tensor:
