@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from models.lm.attention import attend
 from models.lm.config import DecoderConfig
 from models.lm.linear import Linear, pack
 
@@ -109,11 +110,12 @@ class Decoder:
         if layout.rows is not None:
             everyone = queries.new_zeros(layout.end - layout.first, *queries.shape[1:])
             queries = everyone.index_copy_(0, layout.rows, queries)
-        attended = functional.scaled_dot_product_attention(
+        attended = attend(
             queries,
             keys[layout.first : layout.end, :, : layout.keys],
             values[layout.first : layout.end, :, : layout.keys],
-            attn_mask=layout.bias,
+            layout.bias,
+            length,
         )
         if layout.rows is not None:
             attended = attended[layout.rows]
