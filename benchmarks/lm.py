@@ -114,7 +114,8 @@ def _transformers(config: DecoderConfig, tensors: weights.Weights) -> Any:
         "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
         "tie_word_embeddings": config.tied,
     }
-    model: Any = LlamaForCausalLM(LlamaConfig(**sizes)).to(DTYPE)
+    model: Any = LlamaForCausalLM(LlamaConfig(**sizes, dtype=DTYPE))
+    model.to(DTYPE)
     missing, surplus = model.load_state_dict(tensors, strict=False)
     assert not surplus
     assert missing == ["lm_head.weight"]

@@ -28,6 +28,7 @@ def _by_products(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | N
     """
     shape = queries.shape
     scaled = (queries * shape[-1] ** -0.5).flatten(0, 1)
-    scores = torch.bmm(keys.flatten(0, 1), scaled.transpose(1, 2)).transpose(1, 2).unflatten(0, shape[:2])
+    scores = torch.bmm(keys.flatten(0, 1), scaled.transpose(1, 2)).transpose(1, 2)
+    scores = scores.view(*shape[:3], -1)
     weights = (scores if bias is None else scores + bias).softmax(-1)
     return torch.bmm(weights.flatten(0, 1), values.flatten(0, 1)).view(shape)
