@@ -28,10 +28,12 @@ test: lint unit
 
 bench: setup
 	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.lm
 	$(BIN)/python -m benchmarks.voice
 
 bench-quick: setup
 	$(BIN)/python -m benchmarks.engine --quick
+	$(BIN)/python -m benchmarks.lm --quick
 	$(BIN)/python -m benchmarks.voice --quick
 
 clean:

@@ -1,0 +1,189 @@
+"""Text to tokens and back: byte-level BPE from `tokenizer.json` or GGUF metadata, and the chat template."""
+
+import codecs
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from jinja2 import TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
+
+from models.lm import gguf_file
+from models.lm.config import UnsupportedModel
+
+CONTROL, USER_DEFINED = 3, 4
+"""GGUF token types: markup such as <|im_end|>, and text that is always one token."""
+QWEN2_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+INVISIBLE = "\u2060"
+"""Word joiner: put into a message's text where it would read as markup of the template."""
+
+Messages = Sequence[Mapping[str, Any]]
+
+
+class PromptError(Exception):
+    """The messages do not fit the chat template, or there is none."""
+
+
+class Tokenizer:
+    """Encodes text and conversations; `stop_tokens` are those that end a reply, `markup` special tokens' text."""
+
+    def __init__(
+        self,
+        tokenizer: tokenizers.Tokenizer,
+        template: str | None,
+        stop_tokens: frozenset[int],
+        variables: Mapping[str, str],
+    ) -> None:
+        """`variables` are the template's: `bos_token`, `eos_token`."""
+        if not isinstance(tokenizer.decoder, decoders.ByteLevel):
+            raise UnsupportedModel(f"tokenizer decoder {tokenizer.decoder!r} is not implemented, only ByteLevel")
+        self._tokenizer = tokenizer
+        self._variables = variables
+        self.stop_tokens = stop_tokens
+        added = tokenizer.get_added_tokens_decoder()
+        self.markup = tuple(token.content for token in added.values() if token.special)
+        vocabulary = {index: text for text, index in tokenizer.get_vocab(with_added_tokens=False).items()}
+        self._bytes = {
+            index: bytes(map(_BYTES.__getitem__, text)) for index, text in vocabulary.items() if index not in added
+        }
+        self._bytes |= {index: token.content.encode() for index, token in added.items() if not token.special}
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        environment.globals["raise_exception"] = _raise
+        environment.filters["tojson"] = lambda value, **options: json.dumps(value, ensure_ascii=False, **options)
+        self._template = None if template is None else environment.from_string(template)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids; special tokens are recognised, none are added."""
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def bytes_of(self, token: int) -> bytes:
+        """What a token adds to the text; nothing for markup and for ids that only pad the vocabulary."""
+        return self._bytes.get(token, b"")
+
+    def prompt(self, messages: Messages) -> tuple[list[int], int]:
+        """Tokens that ask for a reply to `messages` ({"role", "content"}), and how many of them are instructions
+        (leading system messages), to be pinned. Raises PromptError.
+        """
+        harmless = [{**message, "content": self._harmless(message["content"])} for message in messages]
+        tokens = self.encode(self._render(harmless, reply=True))
+        roles = [message["role"] for message in harmless]
+        leading = next((index for index, role in enumerate(roles) if role != "system"), len(roles))
+        if leading == 0:
+            return tokens, 0
+        instructions = self.encode(self._render(harmless[:leading], reply=False))
+        same = (index for index, (a, b) in enumerate(zip(instructions, tokens, strict=False)) if a != b)
+        return tokens, next(same, len(instructions))
+
+    def _harmless(self, text: str) -> str:
+        """Someone who says "<|im_end|>" must not end their message."""
+        for mark in self.markup:
+            text = text.replace(mark, mark[:1] + INVISIBLE + mark[1:])
+        return text
+
+    def _render(self, messages: Messages, *, reply: bool) -> str:
+        if self._template is None:
+            raise PromptError("this checkpoint has no chat template: send tokens")
+        try:
+            return self._template.render(messages=messages, add_generation_prompt=reply, **self._variables)
+        except (TemplateError, TypeError) as error:
+            raise PromptError(f"the messages do not fit the chat template: {error}") from error
+
+
+class Detokenizer:
+    """Turns a stream of tokens into text, never splitting a UTF-8 character; invalid bytes become U+FFFD."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def push(self, token: int) -> str:
+        """The text that `token` completes."""
+        return self._decoder.decode(self._tokenizer.bytes_of(token))
+
+    def flush(self) -> str:
+        """No more tokens come: U+FFFD if they ended inside a character."""
+        return self._decoder.decode(b"", final=True)
+
+
+def load(directory: Path) -> Tokenizer:
+    """The tokenizer of a checkpoint. Raises UnsupportedModel, and FileNotFoundError for a missing tokenizer.json."""
+    path = gguf_file.find(directory)
+    return _from_files(directory) if path is None else _from_gguf(gguf_file.GgufFile(path).metadata)
+
+
+def _from_files(directory: Path) -> Tokenizer:
+    tokenizer = tokenizers.Tokenizer.from_file(str(directory / "tokenizer.json"))
+    settings = _json(directory / "tokenizer_config.json")
+    variables = {name: _text(settings[name]) for name in ("bos_token", "eos_token") if settings.get(name)}
+    ends = _json(directory / "generation_config.json").get("eos_token_id")
+    ends = _json(directory / "config.json").get("eos_token_id") if ends is None else ends
+    stop_tokens = {ends} if isinstance(ends, int) else set(ends or ())
+    if "eos_token" in variables:
+        stop_tokens.add(tokenizer.token_to_id(variables["eos_token"]))
+    template = directory / "chat_template.jinja"
+    text = template.read_text() if template.exists() else settings.get("chat_template")
+    return Tokenizer(tokenizer, text, frozenset(stop_tokens), variables)
+
+
+def _from_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
+    if metadata["tokenizer.ggml.model"] != "gpt2":
+        raise UnsupportedModel(f"tokenizer {metadata['tokenizer.ggml.model']!r} is not implemented, only 'gpt2'")
+    tokens: list[str] = metadata["tokenizer.ggml.tokens"]
+    merges = [tuple(merge.split(" ")) for merge in metadata["tokenizer.ggml.merges"]]
+    vocabulary = {text: index for index, text in enumerate(tokens)}
+    tokenizer = tokenizers.Tokenizer(models.BPE(vocabulary, merges))
+    tokenizer.pre_tokenizer = _pre_tokenizer(metadata["tokenizer.ggml.pre"])
+    tokenizer.decoder = decoders.ByteLevel()
+    types = metadata["tokenizer.ggml.token_type"]
+    added = [
+        AddedToken(text, special=kind == CONTROL, normalized=False)
+        for text, kind in zip(tokens, types, strict=True)
+        if kind in (CONTROL, USER_DEFINED)
+    ]
+    tokenizer.add_tokens(added)
+    end = metadata["tokenizer.ggml.eos_token_id"]
+    variables = {"eos_token": tokens[end]}
+    if "tokenizer.ggml.bos_token_id" in metadata:
+        variables["bos_token"] = tokens[metadata["tokenizer.ggml.bos_token_id"]]
+    return Tokenizer(tokenizer, metadata.get("tokenizer.chat_template"), frozenset([end]), variables)
+
+
+def _pre_tokenizer(name: str) -> pre_tokenizers.PreTokenizer:
+    match name:
+        case "smollm":
+            digits = pre_tokenizers.Digits(individual_digits=True)
+            parts = [digits, pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        case "qwen2":
+            split = pre_tokenizers.Split(Regex(QWEN2_SPLIT), "isolated")
+            parts = [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        case _:
+            raise UnsupportedModel(f"pre-tokenizer {name!r} is not implemented; known are 'smollm', 'qwen2'")
+    return pre_tokenizers.Sequence(parts)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def _text(token: str | Mapping[str, Any]) -> str:
+    return token if isinstance(token, str) else str(token["content"])
+
+
+def _raise(message: str) -> None:
+    raise TemplateError(message)
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """GPT-2's printable stand-in of each byte: itself where it prints, else the next character from U+0100 on."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(0x100 + place): byte for place, byte in enumerate(others)}
+
+
+_BYTES = _byte_alphabet()
