@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 from starlette.requests import HTTPConnection
 
+from app.errors import ApiError
 from app.settings import is_loopback
 
 SUBPROTOCOL = "realtime"
@@ -25,18 +26,24 @@ class Gatekeeper:
         self._keys = [key.get_secret_value().encode() for key in keys]
         self._allowed_origins = frozenset(allowed_origins)
 
-    def refusal(self, connection: HTTPConnection) -> str | None:
+    def refusal(self, connection: HTTPConnection) -> ApiError | None:
         """Why the request is refused, or None. Takes the same time for every wrong key."""
         if not self._origin_allowed(connection):
-            return f"origin {connection.headers['origin']!r} is not allowed: add it to allowed_origins"
+            origin = connection.headers["origin"]
+            return ApiError(403, "forbidden_origin", f"origin {origin!r} is not allowed: add it to allowed_origins")
         if not self._keys:
-            host = connection.headers.get("host", "")
-            return None if is_loopback(_hostname(f"//{host}")) else f"host {host!r} is not this machine: use an API key"
+            return self._foreign_host(connection)
         offered = _offered_key(connection)
         if offered is None:
-            return "an API key is needed: send it as 'Authorization: Bearer KEY'"
+            return ApiError(401, "missing_api_key", "an API key is needed: send it as 'Authorization: Bearer KEY'")
         matches = [hmac.compare_digest(offered.encode(), key) for key in self._keys]
-        return None if any(matches) else "the API key is not valid"
+        return None if any(matches) else ApiError(401, "invalid_api_key", "the API key is not valid")
+
+    def _foreign_host(self, connection: HTTPConnection) -> ApiError | None:
+        host = connection.headers.get("host", "")
+        if is_loopback(_hostname(f"//{host}")):
+            return None
+        return ApiError(403, "forbidden_host", f"host {host!r} is not this machine: use an API key")
 
     def _origin_allowed(self, connection: HTTPConnection) -> bool:
         origin = connection.headers.get("origin")

@@ -4,7 +4,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-_TYPES = {401: "authentication_error", 429: "rate_limit_error", 503: "server_error", 500: "server_error"}
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    429: "rate_limit_error",
+    503: "server_error",
+    500: "server_error",
+}
 
 
 class ApiError(Exception):
@@ -31,10 +37,15 @@ def json_error(
     )
 
 
+def error_response(error: ApiError) -> JSONResponse:
+    """The response that tells of an error."""
+    return json_error(error.status, error.code, str(error), error.param, error.retry_after_s)
+
+
 async def on_api_error(request: Request, error: Exception) -> JSONResponse:
     """Exception handler for ApiError."""
     assert isinstance(error, ApiError)
-    return json_error(error.status, error.code, str(error), error.param, error.retry_after_s)
+    return error_response(error)
 
 
 async def on_http_exception(request: Request, error: Exception) -> JSONResponse:

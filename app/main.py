@@ -17,7 +17,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.auth import Gatekeeper
-from app.errors import ApiError, json_error, on_api_error, on_http_exception
+from app.errors import ApiError, error_response, on_api_error, on_http_exception
 from app.gateway import Gateway, gateway_of
 from app.rest import status
 from app.rest.transcriptions import transcriptions
@@ -44,7 +44,7 @@ class Authentication:
             request = Request(scope)
             refusal = gateway_of(request).gatekeeper.refusal(request)
             if refusal is not None:
-                await json_error(401, "invalid_api_key", refusal)(scope, receive, send)
+                await error_response(refusal)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

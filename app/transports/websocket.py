@@ -8,7 +8,7 @@ import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from app.auth import SUBPROTOCOL
-from app.errors import json_error
+from app.errors import error_response
 from app.gateway import TooManySessions, gateway_of
 from app.metrics import SessionMetrics
 from app.realtime.runner import Bounds, Runner
@@ -52,7 +52,7 @@ async def realtime(websocket: WebSocket) -> None:
     settings = gateway.settings
     refusal = gateway.gatekeeper.refusal(websocket)
     if refusal is not None:
-        await websocket.send_denial_response(json_error(401, "invalid_api_key", refusal))
+        await websocket.send_denial_response(error_response(refusal))
         return
     await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in websocket.scope["subprotocols"] else None)
     connection = WebSocketConnection(websocket)

@@ -18,7 +18,8 @@ def refusal(
     allowed_origins: tuple[str, ...] = (),
     **headers: str,
 ) -> str | None:
-    return Gatekeeper(keys, allowed_origins).refusal(connection(subprotocols, **headers))
+    error = Gatekeeper(keys, allowed_origins).refusal(connection(subprotocols, **headers))
+    return str(error) if error else None
 
 
 def test_without_keys_everyone_is_let_in() -> None:
