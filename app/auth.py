@@ -35,7 +35,7 @@ class Gatekeeper:
             return self._foreign_host(connection)
         offered = _offered_key(connection)
         if offered is None:
-            return ApiError(401, "missing_api_key", "an API key is needed: send it as 'Authorization: Bearer KEY'")
+            return ApiError(401, "invalid_api_key", "an API key is needed: send it as 'Authorization: Bearer KEY'")
         matches = [hmac.compare_digest(offered.encode(), key) for key in self._keys]
         return None if any(matches) else ApiError(401, "invalid_api_key", "the API key is not valid")
 
