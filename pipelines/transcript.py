@@ -78,11 +78,17 @@ class Item(msgspec.Struct):
         return self.end is not None and all(segment.settled for segment in self.segments)
 
     def new_text(self) -> str:
-        """Text that has become certain and was not returned before. What was returned is never taken back."""
+        """Text that has become certain and was not returned before. What was returned is never taken back.
+
+        Where a final text words differently what was returned, it goes on after as many words.
+        """
         delta = ""
         for index, segment in enumerate(self.segments):
             certain = segment.final.text if segment.settled and segment.final else segment.partial
             told = segment.emitted or (_told_before(self.segments[index - 1], certain) if index else "")
+            if segment.settled and segment.final and not certain.startswith(told):
+                language = segment.final.language
+                told = _first_words(certain, len(_word_ends(told, language)), language)
             if certain.startswith(told) and certain != told:
                 delta += ("" if told else self._separator(segment)) + certain[len(told) :]
                 segment.emitted = certain
@@ -110,8 +116,13 @@ def _told_before(before: Segment, text: str) -> str:
         return ""
     language = before.final.language
     surplus = len(_word_ends(before.emitted, language)) - len(_word_ends(before.final.text, language))
+    return _first_words(text, surplus, language)
+
+
+def _first_words(text: str, count: int, language: str | None) -> str:
+    """The beginning of a text up to the end of its word number `count`, or all of it if it has fewer."""
     ends = _word_ends(text, language)
-    return text[: ends[min(surplus, len(ends)) - 1]] if surplus > 0 and ends else ""
+    return text[: ends[min(count, len(ends)) - 1]] if count > 0 and ends else ""
 
 
 def _word_ends(text: str, language: str | None) -> list[int]:
