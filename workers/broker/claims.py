@@ -81,9 +81,10 @@ async def keep(redis: Redis, streams: list[str]) -> None:
     await pipeline.execute()
 
 
-async def forget(redis: Redis, stream_id: str) -> None:
-    """Gateway: the stream is closed."""
-    await redis.delete(keys.stream(stream_id))
+async def forget(redis: Redis, streams: list[str]) -> None:
+    """Gateway: these streams are closed."""
+    if streams:
+        await redis.delete(*[keys.stream(stream_id) for stream_id in streams])
 
 
 async def revoked(redis: Redis, leases: dict[str, int]) -> list[str]:

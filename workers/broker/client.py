@@ -173,7 +173,7 @@ class StreamClient:
         self._claim_timeout_s = claim_timeout_s
         self._outbox = Outbox(redis)
         self._streams: dict[str, Stream] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._forgotten: list[str] = []
         self.credits_at_zero = 0
         """How often a stream ran out of credit."""
 
@@ -219,9 +219,7 @@ class StreamClient:
     def forget(self, stream: Stream) -> None:
         """The owner has closed the stream."""
         if self._streams.pop(stream.id, None):
-            task = asyncio.create_task(claims.forget(self._redis, stream.id))
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            self._forgotten.append(stream.id)
 
     async def run(self) -> None:
         """Move envelopes and keep the streams' records alive until cancelled; then close every stream."""
@@ -232,7 +230,12 @@ class StreamClient:
                 stream.close()
             with suppress(RedisError):
                 await self._outbox.write()
+                await self._delete_records()
                 await self._redis.delete(keys.inbox(self._gateway_id))
+
+    async def _delete_records(self) -> None:
+        forgotten, self._forgotten = self._forgotten, []
+        await claims.forget(self._redis, forgotten)
 
     async def _receive(self) -> None:
         async for batch in read(self._redis, self._gateway_id):
@@ -244,6 +247,7 @@ class StreamClient:
     async def _keep_alive(self) -> None:
         while True:
             await asyncio.sleep(presence.HEARTBEAT_S)
+            await self._delete_records()
             if not self._streams:
                 continue
             await claims.keep(self._redis, list(self._streams))

@@ -139,5 +139,5 @@ async def test_a_stream_is_revoked_when_its_lease_has_moved_on(redis: Redis) -> 
 
 async def test_a_forgotten_stream_is_revoked(redis: Redis) -> None:
     await claims.offer(redis, offer())
-    await claims.forget(redis, "s")
+    await claims.forget(redis, ["s"])
     assert await claims.revoked(redis, {"s": 1}) == ["s"]
