@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-import av
 from openai import AsyncOpenAI
 from openai.resources.realtime.realtime import AsyncRealtimeConnection
 
+from app.rest.audio_file import decode
 from benchmarks.report import arguments, configuration, percentile, report
 from tests.server import Server, running_server
 
@@ -140,10 +140,8 @@ async def _listen(connection: AsyncRealtimeConnection, started: float) -> Turn:
 
 
 def _pcm(clip: Path) -> bytes:
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE_HZ)
-    with av.open(str(clip)) as container:
-        frames = [*container.decode(audio=0), None]
-        pcm = b"".join(out.to_ndarray().tobytes() for frame in frames for out in resampler.resample(frame))
+    with clip.open("rb") as source:
+        pcm = b"".join(decode(source, RATE_HZ))
     return bytes(int(LEAD_S * RATE_HZ) * 2) + pcm + bytes(int(TAIL_S * RATE_HZ) * 2)
 
 
