@@ -26,6 +26,7 @@ def listen(settings: WorkerSettings) -> Service:
 
 def speak(settings: WorkerSettings) -> Service:
     """Speech for text that arrives as a stream (24 kHz mono PCM)."""
+    torch.set_num_threads(settings.threads)
     (voices,) = _checkpoint(settings.tts_voices, settings).glob("*.safetensors")
     tts = Kokoro(_checkpoint(settings.tts_model, settings), voices, settings.slots, settings.threads)
     return Service("speak", lanes=[[tts]], device="cpu")
