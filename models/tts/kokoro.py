@@ -243,7 +243,7 @@ def _falls(state: _Slot) -> bool:
 
 
 def _speed(speed: Any) -> float:
-    if not isinstance(speed, int | float) or not MIN_SPEED <= speed <= MAX_SPEED:
+    if not isinstance(speed, int | float) or isinstance(speed, bool) or not MIN_SPEED <= speed <= MAX_SPEED:
         raise StreamError(
             f"speed must be a number from {MIN_SPEED} to {MAX_SPEED}, got {speed!r}",
             code="invalid_value",
