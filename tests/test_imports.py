@@ -60,7 +60,11 @@ def parts(modules: set[str]) -> set[str]:
 def test_gateway_loads_no_network(module: str) -> None:
     modules = loaded(f"import {module}")
     assert not parts(modules) & HEAVY
-    assert not {name for name in modules if name.startswith("models.")} - {"models.catalog", "models.tts", "models.tts.voices"}
+    assert not {name for name in modules if name.startswith("models.")} - {
+        "models.catalog",
+        "models.tts",
+        "models.tts.voices",
+    }
 
 
 def test_pipelines_load_nothing_that_talks() -> None:
