@@ -6,6 +6,7 @@ import torch
 
 from models.asr.whisper import Whisper
 from models.catalog import ensure
+from models.tts.kokoro import Kokoro
 from models.vad.silero import SileroVad
 from models.vad.smart_turn import SmartTurn
 from workers.service import Service
@@ -15,12 +16,20 @@ from workers.settings import WorkerSettings
 def listen(settings: WorkerSettings) -> Service:
     """Voice activity, end of turn and transcripts of one audio stream (16 kHz mono PCM)."""
 
-    def checkpoint(name: str) -> Path:
-        return ensure(name, settings.cache_dir, settings.catalog)
-
     torch.set_num_threads(settings.threads)
     slots = settings.slots
-    vad = SileroVad(checkpoint(settings.vad_model), slots)
-    turn = SmartTurn(checkpoint(settings.turn_model), slots)
-    asr = Whisper(checkpoint(settings.asr_model), slots, threads=settings.threads)
+    vad = SileroVad(_checkpoint(settings.vad_model, settings), slots)
+    turn = SmartTurn(_checkpoint(settings.turn_model, settings), slots)
+    asr = Whisper(_checkpoint(settings.asr_model, settings), slots, threads=settings.threads)
     return Service("listen", lanes=[[vad, turn], [asr]], device="cpu")
+
+
+def speak(settings: WorkerSettings) -> Service:
+    """Speech for text that arrives as a stream (24 kHz mono PCM)."""
+    (voices,) = _checkpoint(settings.tts_voices, settings).glob("*.safetensors")
+    tts = Kokoro(_checkpoint(settings.tts_model, settings), voices, settings.slots, settings.threads)
+    return Service("speak", lanes=[[tts]], device="cpu")
+
+
+def _checkpoint(name: str, settings: WorkerSettings) -> Path:
+    return ensure(name, settings.cache_dir, settings.catalog)

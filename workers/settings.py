@@ -40,3 +40,5 @@ class WorkerSettings(CommonSettings):
     vad_model: str = Field("silero-vad", description="Checkpoint of the voice activity detector.")
     turn_model: str = Field("smart-turn", description="Checkpoint of the end-of-turn model.")
     asr_model: str = Field("whisper-base", description="Checkpoint of the speech recogniser.")
+    tts_model: str = Field("kokoro", description="Checkpoint of the speech synthesiser.")
+    tts_voices: str = Field("kokoro-voices", description="Checkpoint of its voices.")
