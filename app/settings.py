@@ -31,7 +31,9 @@ class Settings(CommonSettings):
         [], description="Origins of web pages, besides the server's own, that may connect; '*' for any."
     )
     transcriber: str = Field("whisper-base", description="Name under which the recogniser is offered to clients.")
-    workers: dict[str, int] = Field({"listen": 1}, description="Services that `serve` starts, and how many of each.")
+    workers: dict[str, int] = Field(
+        {"listen": 1, "think": 1}, description="Services that `serve` starts, and how many of each."
+    )
 
     max_sessions: int = Field(256, ge=1, description="Sessions and requests in progress on one gateway.")
     claim_timeout_s: float = Field(2.0, gt=0, description="How long a session waits for a worker's free slot.")

@@ -40,3 +40,5 @@ class WorkerSettings(CommonSettings):
     vad_model: str = Field("silero-vad", description="Checkpoint of the voice activity detector.")
     turn_model: str = Field("smart-turn", description="Checkpoint of the end-of-turn model.")
     asr_model: str = Field("whisper-base", description="Checkpoint of the speech recogniser.")
+    lm_model: str = Field("smollm2-135m-instruct", description="Checkpoint of the language model.")
+    lm_context: int = Field(2048, ge=64, description="Tokens of a conversation that the language model sees.")
