@@ -12,6 +12,7 @@ import torch
 from models.base import Message, Output, Pending, StreamError, StreamModel
 from models.lm import generation, tokens, weights
 from models.lm.context import History, Window
+from models.lm.conversion import huggingface_form
 from models.lm.decoder import Decoder
 from models.lm.generation import CANCELLED, STOP, Ended, Reply, Request
 from models.lm.sampling import Choice, sample
@@ -74,6 +75,7 @@ class LanguageModel(StreamModel):
         """`directory` holds the checkpoint; each slot keeps `context` tokens. Raises ValueError if the network was made
         for fewer.
         """
+        directory = huggingface_form(directory)
         config, parameters = weights.load(directory, dtype)
         if context > config.max_positions:
             raise ValueError(f"context must be at most the network's {config.max_positions} positions, got {context}")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from models.lm.conversion import huggingface_form
 from models.lm.model import LanguageModel
 from models.lm.tokens import Tokenizer, load
 from tests.models.lm import checkpoints
@@ -40,4 +41,4 @@ def smollm2(checkpoint: Callable[[str], Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def smollm2_tokenizer(smollm2: Path) -> Tokenizer:
-    return load(smollm2)
+    return load(huggingface_form(smollm2))
