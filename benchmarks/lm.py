@@ -56,7 +56,8 @@ def main() -> None:
         transformers=transformers.__version__,
     )
     questions = [f"Write a long story about a {topic}." for topic in TOPICS.split()]
-    prompts = [ours.tokenizer.prompt([{"role": "user", "content": question}])[0] for question in questions]
+    texts = [ours.tokenizer.render([{"role": "user", "content": question}]) for question in questions]
+    prompts = [ours.tokenizer.encode(text) for text in texts]
     for batch in (1, BATCH):
         _compare(prompts[:batch], tokens, rounds, _ours(ours), _theirs(theirs))
     _stall(ours, prompts[1:])

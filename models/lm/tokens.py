@@ -50,6 +50,7 @@ class Tokenizer:
         environment.globals["raise_exception"] = _raise
         environment.filters["tojson"] = lambda value, **options: json.dumps(value, ensure_ascii=False, **options)
         self._template = None if template is None else environment.from_string(template)
+        self.template = template or ""
 
     def encode(self, text: str) -> list[int]:
         """Token ids; special tokens are recognised, none are added."""
@@ -59,33 +60,35 @@ class Tokenizer:
         """What a token adds to the text; nothing for markup and for ids that only pad the vocabulary."""
         return self._bytes.get(token, b"")
 
-    def prompt(self, messages: Messages) -> tuple[list[int], int]:
-        """Tokens that ask for a reply to `messages` ({"role", "content"}), and how many of them are instructions
-        (leading system messages), to be pinned. Raises PromptError.
+    def render(self, messages: Messages, tools: Sequence[Mapping[str, Any]] = ()) -> str:
+        """The text that asks for a reply to `messages`, with markup within them made harmless; `tools` is for templates
+        that have a place for them. Raises PromptError.
         """
-        harmless = [{**message, "content": self._harmless(message["content"])} for message in messages]
-        tokens = self.encode(self._render(harmless, reply=True))
-        roles = [message["role"] for message in harmless]
-        leading = next((index for index, role in enumerate(roles) if role != "system"), len(roles))
-        if leading == 0:
-            return tokens, 0
-        instructions = self.encode(self._render(harmless[:leading], reply=False))
-        same = (index for index, (a, b) in enumerate(zip(instructions, tokens, strict=False)) if a != b)
-        return tokens, next(same, len(instructions))
-
-    def _harmless(self, text: str) -> str:
-        """Someone who says "<|im_end|>" must not end their message."""
-        for mark in self.markup:
-            text = text.replace(mark, mark[:1] + INVISIBLE + mark[1:])
-        return text
-
-    def _render(self, messages: Messages, *, reply: bool) -> str:
         if self._template is None:
             raise PromptError("this checkpoint has no chat template: send tokens")
+        variables: dict[str, Any] = {**self._variables, "messages": self._harmless(messages)}
+        if tools:
+            variables["tools"] = self._harmless(tools)
         try:
-            return self._template.render(messages=messages, add_generation_prompt=reply, **self._variables)
+            return self._template.render(add_generation_prompt=True, **variables)
         except (TemplateError, TypeError) as error:
             raise PromptError(f"the messages do not fit the chat template: {error}") from error
+
+    def serialised(self) -> str:
+        """The tokenizer as `tokenizer.json` has it."""
+        return self._tokenizer.to_str()
+
+    def _harmless(self, value: Any) -> Any:
+        """Someone who says "<|im_end|>" must not end their message."""
+        if isinstance(value, str):
+            for mark in self.markup:
+                value = value.replace(mark, mark[:1] + INVISIBLE + mark[1:])
+            return value
+        if isinstance(value, Mapping):
+            return {self._harmless(name): self._harmless(item) for name, item in value.items()}
+        if isinstance(value, Sequence):
+            return [self._harmless(item) for item in value]
+        return value
 
 
 class Detokenizer:
