@@ -32,7 +32,7 @@ class Settings(CommonSettings):
     )
     transcriber: str = Field("whisper-base", description="Name under which the recogniser is offered to clients.")
     workers: dict[str, int] = Field(
-        {"listen": 1, "speak": 1}, description="Services that `serve` starts, and how many of each."
+        {"listen": 1, "think": 1, "speak": 1}, description="Services that `serve` starts, and how many of each."
     )
 
     max_sessions: int = Field(256, ge=1, description="Sessions and requests in progress on one gateway.")
