@@ -121,7 +121,7 @@ class RealtimeConfig(SessionConfig, frozen=True):
             tools=chat_tools(self.tools),
             tool_choice=chat_choice(self.tool_choice),
             max_tokens=None if self.max_output_tokens == "inf" else self.max_output_tokens,
-            truncation={"type": truncation} if isinstance(truncation, str) else msgspec.to_builtins(truncation),
+            truncation=None if truncation == "auto" else _truncation(truncation),
         )
 
     def shown_session(self, session_id: str, model: str, recogniser: str, expires_at: int) -> dict[str, Any]:
@@ -150,6 +150,13 @@ class RealtimeConfig(SessionConfig, frozen=True):
             "reasoning": None,
             "tracing": None,
         }
+
+
+def _truncation(truncation: Literal["disabled"] | RetentionRatio) -> dict[str, Any]:
+    if truncation == "disabled":
+        return {"type": "disabled"}
+    built: dict[str, Any] = msgspec.to_builtins(truncation)
+    return built
 
 
 def voice_name(voice: str | VoiceId) -> str:
