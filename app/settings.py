@@ -32,7 +32,11 @@ class Settings(CommonSettings):
     )
     transcriber: str = Field("whisper-base", description="Name under which the recogniser is offered to clients.")
     workers: dict[str, int] = Field(
-        {"listen": 1, "speak": 1}, description="Services that `serve` starts, and how many of each."
+        {"listen": 1, "think": 1, "speak": 1}, description="Services that `serve` starts, and how many of each."
+    )
+
+    otlp_endpoint: str | None = Field(
+        None, description="OTLP/HTTP address for traces, for instance http://127.0.0.1:4318/v1/traces."
     )
 
     max_sessions: int = Field(256, ge=1, description="Sessions and requests in progress on one gateway.")

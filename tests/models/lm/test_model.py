@@ -13,12 +13,12 @@ from workers.scheduler import Scheduler, Work
 
 GREEDY: dict[str, Any] = {"temperature": 0.0}
 SAMPLED: dict[str, Any] = {"temperature": 1.0, "top_p": 0.95, "top_k": 50, "seed": 11}
-ASKED: list[tuple[str, dict[str, Any]]] = [
+ASKED: list[tuple[str | list[int], dict[str, Any]]] = [
     ("Hello", {**GREEDY, "max_tokens": 20}),
     ("A rather longer question, in two parts?", {**SAMPLED, "max_tokens": 25}),
     ("x", {**SAMPLED, "seed": 5, "max_tokens": 9}),
     ("What is the time now?", {**GREEDY, "max_tokens": 60}),
-    ("Something that needs more than the context has to offer, since it goes on and on", {**SAMPLED, "max_tokens": 70}),
+    ([*range(80)], {**SAMPLED, "max_tokens": 70}),
 ]
 
 
@@ -36,8 +36,9 @@ def test_a_reply(model: LanguageModel) -> None:
     done = outputs[-1].meta
     assert done["reason"] == "length"
     prompt = len("user:Hello\nassistant:")
-    usage = {"prompt_tokens": prompt, "cached_tokens": 0, "completion_tokens": 8, "total_tokens": prompt + 8}
+    usage = {"prompt_tokens": prompt, "cached_tokens": 0, "completion_tokens": 8}
     assert done["usage"] == usage
+    assert done["error"] is None
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -149,10 +150,11 @@ def test_a_prompt_longer_than_the_context(model: LanguageModel) -> None:
 @pytest.mark.parametrize("options", [GREEDY, SAMPLED])
 @pytest.mark.parametrize("steps", [0, 1, 2, 17, 60, 90])
 def test_a_restored_stream_goes_on_as_the_original(model: LanguageModel, options: dict[str, Any], steps: int) -> None:
-    wanted = alone(model, 0, "Tell me", **options, max_tokens=90, stop=["never said"])
+    prompt = [*range(20)]
+    wanted = alone(model, 0, prompt, **options, max_tokens=90, stop=["never said"])
     assert options["temperature"] > 0 or len(wanted) == 91
     model.open(0, {})
-    ask(model, 0, "Tell me", **options, max_tokens=90, stop=["never said"])
+    ask(model, 0, prompt, **options, max_tokens=90, stop=["never said"])
     ask(model, 0, "And then?", **options, max_tokens=4)
     before = [output for _ in range(steps) for output in step(model)]
     model.restore(3, model.snapshot(0))
@@ -253,17 +255,35 @@ def test_prefill_steps_are_bounded(model: LanguageModel) -> None:
         ({"tokens": [1], "top_p": 0}, "top_p", "top_p"),
         ({"tokens": [1], "stop": [""]}, "stop[0]", "stop"),
         ({"tokens": [1], "seed": 2**64}, "seed", "seed"),
-        ({"tokens": [1], "pinned": 2}, "pinned", "at most the 1 tokens"),
+        ({"tokens": [1], "pinned": 2}, "pinned", "at most the 1 tokens of the prompt"),
+        ({"tokens": [1] * 60, "pinned": 50}, "pinned", "and 48 of the context"),
         ({"tokens": [1], "colour": 2}, None, "unknown field `colour`"),
-        ({"messages": [{"role": "user"}]}, "messages[0]", "content"),
-        ({"messages": [{"role": "system", "content": "x" * 90}]}, "messages", "instructions may have"),
+        ({"messages": [{"role": "user"}]}, "messages[0]", "content is missing"),
+        ({"messages": [{"role": "robot", "content": ""}]}, "messages[0].role", "robot"),
+        ({"messages": [{"role": "system", "content": "x" * 90}]}, "messages", "do not fit into 72"),
     ],
 )
-def test_bad_requests_name_the_field(model: LanguageModel, meta: dict[str, Any], param: str, message: str) -> None:
-    with pytest.raises(StreamError, match=message) as caught:
-        model.push(0, Message("generate", meta=meta))
-    assert caught.value.param == param
-    assert not [*model.pending()]
+def test_a_bad_request_fails_alone_and_names_the_field(
+    model: LanguageModel, meta: dict[str, Any], param: str | None, message: str
+) -> None:
+    model.push(0, Message("generate", meta=meta))
+    ask(model, 0, "Hello", **GREEDY, max_tokens=2)
+    bad, *good = finish(model)[0]
+    assert (bad.kind, bad.meta["number"], bad.meta["reason"]) == ("done", 0, "failed")
+    assert bad.meta["error"]["param"] == param
+    assert message in bad.meta["error"]["message"]
+    assert [(output.kind, output.meta["number"]) for output in good] == [("token", 1), ("token", 1), ("done", 1)]
+
+
+def test_a_failure_waits_for_its_turn(model: LanguageModel) -> None:
+    ask(model, 0, "Hello", **GREEDY, max_tokens=2)
+    model.push(0, Message("generate"))
+    ask(model, 0, "Hello", **GREEDY, max_tokens=1)
+    model.restore(1, model.snapshot(0))
+    outputs = finish(model)
+    for slot in (0, 1):
+        reasons = [output.meta["reason"] for output in outputs[slot] if output.kind == "done"]
+        assert reasons == ["length", "failed", "length"]
 
 
 def test_too_many_requests(model: LanguageModel) -> None:
