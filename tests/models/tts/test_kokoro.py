@@ -82,6 +82,13 @@ def test_endless_silence_is_not_kept(kokoro: Kokoro) -> None:
     assert kokoro.consumed(0) >= 4 * 2 * MAX_SILENT_CHARS
 
 
+def test_long_text_without_punctuation_leaves_piece_by_piece(kokoro: Kokoro) -> None:
+    kokoro.push(0, text("on and " * 7_142))
+    (spoken,) = kokoro.step(next(iter(kokoro.pending())).bucket, [0])
+    assert len(spoken.meta["text"]) < 40
+    assert kokoro.consumed(0) == len(spoken.meta["text"])
+
+
 def test_silent_text_leaves_with_the_speech_after_it(kokoro: Kokoro) -> None:
     (spoken, done) = say(kokoro, "😀!\n\nHi.")
     assert (spoken.meta["text"], done.meta["text"]) == ("😀!\n\nHi.", "")
