@@ -28,43 +28,52 @@ T = TypeVar("T")
 class Work:
     """A request's stream, and its outputs as far as they have been taken."""
 
-    def __init__(self, stream: Stream, outputs: asyncio.Queue[Envelope], deadline: float, limit_s: float) -> None:
+    def __init__(self, gateway: Gateway, service: str, stream: Stream, outputs: asyncio.Queue[Envelope]) -> None:
         self.stream = stream
         self._outputs = outputs
-        self._deadline = deadline
-        self._limit_s = limit_s
+        self._limit_s = gateway.settings.request_timeout_s
+        self._started = asyncio.get_running_loop().time()
+        self._until_first_output = gateway.metrics.rest_first_output.labels(service)
+        self._answered = False
 
     async def output(self) -> Envelope:
         """The next output. Raises ApiError if the worker fails or the request's time is over."""
         try:
-            async with asyncio.timeout_at(self._deadline):
+            async with asyncio.timeout_at(self._started + self._limit_s):
                 envelope = await self._outputs.get()
+            self._outputs.task_done()
         except TimeoutError:
             raise ApiError(503, "timeout", f"the request took longer than {self._limit_s:g} s") from None
         if envelope.kind in END:
             raise failure(envelope.meta)
+        if not self._answered:
+            self._answered = True
+            self._until_first_output.observe(asyncio.get_running_loop().time() - self._started)
         return envelope
+
+    async def all_taken(self) -> None:
+        """Wait until no output waits to be taken."""
+        await self._outputs.join()
 
 
 def failure(meta: dict[str, Any]) -> ApiError:
     """What a worker says went wrong: a field of the request, or else the worker itself."""
     code, message, param = meta.get("code", "worker_lost"), meta.get("message", ""), meta.get("param")
     if param is not None:
-        return ApiError(400, code, f"{param}: {message}", param)
+        named = message if message.startswith(param) else f"{param}: {message}"
+        return ApiError(400, code, named, param)
     return ApiError(503, code, message, retry_after_s=ServerFull.retry_after_s)
 
 
 @asynccontextmanager
 async def background_work(gateway: Gateway, service: str, options: dict[str, Any]) -> AsyncIterator[Work]:
     """Open a stream of `service` for one request. Raises ApiError if there is no room."""
-    limit_s = gateway.settings.request_timeout_s
-    deadline = asyncio.get_running_loop().time() + limit_s
     outputs: asyncio.Queue[Envelope] = asyncio.Queue()
     try:
         with gateway.session("rest"):
             stream = await gateway.streams.open(service, options, outputs.put_nowait)
             try:
-                yield Work(stream, outputs, deadline, limit_s)
+                yield Work(gateway, service, stream, outputs)
             finally:
                 stream.close()
     except (ServerFull, TooManySessions) as error:

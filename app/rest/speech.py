@@ -101,7 +101,7 @@ async def _spoken(gateway: Gateway, text: str, options: dict[str, Any]) -> Async
 async def _feed(work: Work, text: str) -> None:
     """Push the text, no faster than its audio is taken."""
     for start in range(0, len(text), TEXT_CHARS):
-        await work.taken()
+        await work.all_taken()
         work.stream.push("text", data=text[start : start + TEXT_CHARS].encode(), slack_s=BACKGROUND_SLACK_S)
         await work.stream.writable()
     work.stream.push("flush")
