@@ -41,7 +41,6 @@ class Work:
         try:
             async with asyncio.timeout_at(self._started + self._limit_s):
                 envelope = await self._outputs.get()
-            self._outputs.task_done()
         except TimeoutError:
             raise ApiError(503, "timeout", f"the request took longer than {self._limit_s:g} s") from None
         if envelope.kind in END:
@@ -50,10 +49,6 @@ class Work:
             self._answered = True
             self._until_first_output.observe(asyncio.get_running_loop().time() - self._started)
         return envelope
-
-    async def all_taken(self) -> None:
-        """Wait until no output waits to be taken."""
-        await self._outputs.join()
 
 
 def failure(meta: dict[str, Any]) -> ApiError:

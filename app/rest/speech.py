@@ -17,7 +17,6 @@ from app.rest.audio_encoder import MEDIA_TYPES, Format, encoder
 from app.rest.background import (
     BACKGROUND_SLACK_S,
     StreamedResponse,
-    Work,
     background_work,
     begun,
     sse_data,
@@ -26,11 +25,14 @@ from app.rest.background import (
 )
 from app.rest.json_body import read_json
 from models.tts.voices import UnknownVoice, resolve
+from workers.broker.client import Stream
 
 OPENAI_SPEAKERS = frozenset({"tts-1", "tts-1-hd", "gpt-4o-mini-tts", "gpt-4o-mini-tts-2025-12-15"})
 """Names that stock clients ask for; this server's own synthesiser answers to all of them."""
 TEXT_CHARS = 200
 """Text goes to the worker in pieces of so many characters."""
+AHEAD_CHARS = 5_000
+"""Text that the worker may have before it has said it: above what it holds back for lack of anything to say in it."""
 AUDIO_BYTES = 24_000
 """Audio is encoded and sent in pieces of at most half a second."""
 
@@ -85,26 +87,30 @@ async def _answer(gateway: Gateway, wanted: SpeechRequest, options: dict[str, An
 
 
 async def _spoken(gateway: Gateway, text: str, options: dict[str, Any]) -> AsyncGenerator[bytes, None]:
-    """24 kHz mono int16 PCM. Raises ApiError, also if nothing in the text can be spoken."""
+    """24 kHz mono int16 PCM, made no faster than it is taken. Raises ApiError, also if nothing can be spoken."""
     async with background_work(gateway, "speak", options) as work:
-        feeding = asyncio.create_task(_feed(work, text))
-        try:
-            while (output := await work.output()).kind != "done":
-                for start in range(0, len(output.data), AUDIO_BYTES):
-                    yield output.data[start : start + AUDIO_BYTES]
-            if output.pts == 0:
-                raise ApiError(400, "nothing_to_speak", "input: nothing in it can be spoken", "input")
-        finally:
-            feeding.cancel()
+        pushed = said = 0
+        while True:
+            while pushed < len(text) and pushed - said < AHEAD_CHARS:
+                pushed = await _push(work.stream, text, pushed)
+            output = await work.output()
+            if output.kind == "done":
+                break
+            said += len(output.meta["text"])
+            for start in range(0, len(output.data), AUDIO_BYTES):
+                yield output.data[start : start + AUDIO_BYTES]
+        if output.pts == 0:
+            raise ApiError(400, "nothing_to_speak", "input: nothing in it can be spoken", "input")
 
 
-async def _feed(work: Work, text: str) -> None:
-    """Push the text, no faster than its audio is taken."""
-    for start in range(0, len(text), TEXT_CHARS):
-        await work.all_taken()
-        work.stream.push("text", data=text[start : start + TEXT_CHARS].encode(), slack_s=BACKGROUND_SLACK_S)
-        await work.stream.writable()
-    work.stream.push("flush")
+async def _push(stream: Stream, text: str, start: int) -> int:
+    """Push the piece of the text that begins at `start`; returns where it ends."""
+    piece = text[start : start + TEXT_CHARS]
+    stream.push("text", data=piece.encode(), slack_s=BACKGROUND_SLACK_S)
+    await stream.writable()
+    if start + len(piece) == len(text):
+        stream.push("flush")
+    return start + len(piece)
 
 
 async def _encoded(pcm: AsyncGenerator[bytes, None], kind: Format) -> AsyncGenerator[bytes, None]:
