@@ -14,7 +14,7 @@ from workers.service import Service
 from workers.settings import WorkerSettings
 from workers.worker import Worker
 
-SERVICES = {"listen": "workers.services:listen", "think": "workers.services:think"}
+SERVICES = {name: f"workers.services:{name}" for name in ("listen", "think", "speak")}
 
 
 def build(name: str, settings: WorkerSettings) -> Service:

@@ -37,5 +37,14 @@ def think(settings: WorkerSettings) -> Service:
     return Service("think", lanes=[[model]], device="cpu")
 
 
+def speak(settings: WorkerSettings) -> Service:
+    """Speech for text that arrives as a stream (24 kHz mono PCM)."""
+    from models.tts.kokoro import Kokoro
+
+    (voices,) = _checkpoint(settings, settings.tts_voices).glob("*.safetensors")
+    tts = Kokoro(_checkpoint(settings, settings.tts_model), voices, settings.slots, settings.threads)
+    return Service("speak", lanes=[[tts]], device="cpu")
+
+
 def _checkpoint(settings: WorkerSettings, name: str) -> Path:
     return ensure(name, settings.cache_dir, settings.catalog)

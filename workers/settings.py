@@ -42,3 +42,5 @@ class WorkerSettings(CommonSettings):
     asr_model: str = Field("whisper-base", description="Checkpoint of the speech recogniser.")
     lm_model: str = Field("smollm2-135m-instruct", description="Checkpoint of the language model.")
     lm_context: int = Field(2048, ge=64, description="Tokens of a conversation that the language model sees.")
+    tts_model: str = Field("kokoro", description="Checkpoint of the speech synthesiser.")
+    tts_voices: str = Field("kokoro-voices", description="Checkpoint of its voices.")

@@ -9,7 +9,7 @@ import numpy as np
 
 from models.audio import BYTES_PER_SAMPLE, SAMPLE_RATE_HZ, AudioRing, HeldAudio
 from models.base import Message, Output, Pending, StreamModel
-from models.vad.onnx import open_session
+from models.onnx import open_session
 
 FRAME_SAMPLES = 512
 CONTEXT_SAMPLES = 64

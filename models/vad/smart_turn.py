@@ -10,7 +10,7 @@ import numpy as np
 from models.audio import BYTES_PER_SAMPLE, SAMPLE_RATE_HZ, AudioRing, FloatArray, HeldAudio
 from models.base import Message, Output, Pending, StreamError, StreamModel
 from models.mel import log_mel
-from models.vad.onnx import open_session
+from models.onnx import open_session
 
 HEARD_SAMPLES = 8 * SAMPLE_RATE_HZ
 BUCKET = "turn"

@@ -1,0 +1,53 @@
+"""Kokoro-82M: symbols, a voice and a speed in; audio and the duration of each symbol out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import load_file
+
+from models.audio import FloatArray
+from models.onnx import open_session, with_output
+
+SAMPLE_RATE_HZ = 24_000
+FRAME_SAMPLES = 600
+"""Durations are whole frames of 25 ms."""
+_FILE = "kokoro-v1.0.int8.onnx"
+_DURATIONS = "/encoder/Round_output_0"
+_PADDING = 0
+
+
+class Speech(NamedTuple):
+    """`audio`: float32 `[N]` at 24 kHz. `starts`: int64 `[symbols + 1]`, where each symbol starts and the last ends."""
+
+    audio: FloatArray
+    starts: npt.NDArray[np.int64]
+
+
+class KokoroNetwork:
+    """The network and its voices; one utterance at a time."""
+
+    def __init__(self, directory: Path, voices: Path, threads: int = 1) -> None:
+        """`directory` holds the checkpoint, `voices` is a safetensors file with a `[510, 256]` tensor a voice: the
+        style of an utterance of each length.
+        """
+        self._session = open_session(with_output((directory / _FILE).read_bytes(), _DURATIONS), threads)
+        self._styles = load_file(voices)
+
+    @property
+    def voices(self) -> set[str]:
+        """Names of the voices that are there."""
+        return set(self._styles)
+
+    def speak(self, ids: Sequence[int], voice: str, speed: float) -> Speech:
+        """Say 1 to 510 symbols."""
+        inputs = {
+            "tokens": np.array([[_PADDING, *ids, _PADDING]], np.int64),
+            "style": self._styles[voice][len(ids) - 1 : len(ids)].astype(np.float32),
+            "speed": np.array([speed], np.float32),
+        }
+        audio, durations = self._session.run(["audio", _DURATIONS], inputs)
+        ends = np.cumsum(durations[0].astype(np.int64)) * FRAME_SAMPLES
+        return Speech(audio, ends[:-1])
