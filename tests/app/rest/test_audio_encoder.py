@@ -31,7 +31,7 @@ def decoded(data: bytes, kind: Format) -> np.ndarray:
     if kind == "pcm":
         return np.frombuffer(data, "<i2")
     resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE_HZ)
-    with av.open(BytesIO(data)) as container:
+    with av.open(BytesIO(data), "r") as container:
         frames = [out for frame in [*container.decode(audio=0), None] for out in resampler.resample(frame)]
     return np.concatenate([frame.to_ndarray()[0] for frame in frames])
 
