@@ -18,6 +18,7 @@ from models.base import Message, Output
 from models.catalog import ensure
 from models.lm import weights
 from models.lm.config import DecoderConfig
+from models.lm.conversion import huggingface_form
 from models.lm.model import LanguageModel
 from workers.scheduler import Scheduler, Work
 
@@ -43,7 +44,7 @@ def main() -> None:
     torch.set_num_threads(THREADS)
     directory = ensure(CHECKPOINT, Settings().cache_dir)
     ours = LanguageModel(directory, BATCH, CONTEXT, dtype=DTYPE)
-    config, tensors = weights.load(directory, DTYPE)
+    config, tensors = weights.load(huggingface_form(directory), DTYPE)
     theirs = _transformers(config, tensors)
     configuration(
         model=CHECKPOINT,
@@ -55,7 +56,8 @@ def main() -> None:
         transformers=transformers.__version__,
     )
     questions = [f"Write a long story about a {topic}." for topic in TOPICS.split()]
-    prompts = [ours.tokenizer.prompt([{"role": "user", "content": question}])[0] for question in questions]
+    texts = [ours.tokenizer.render([{"role": "user", "content": question}]) for question in questions]
+    prompts = [ours.tokenizer.encode(text) for text in texts]
     for batch in (1, BATCH):
         _compare(prompts[:batch], tokens, rounds, _ours(ours), _theirs(theirs))
     _stall(ours, prompts[1:])

@@ -69,6 +69,25 @@ def from_huggingface(config: Mapping[str, Any]) -> DecoderConfig:
     )
 
 
+def to_huggingface(config: DecoderConfig) -> dict[str, Any]:
+    """The `config.json` that `from_huggingface` reads as `config`."""
+    names = {architecture: name for name, architecture in HF_ARCHITECTURES.items()}
+    return {
+        "architectures": [names[config.architecture]],
+        "num_hidden_layers": config.layers,
+        "hidden_size": config.hidden,
+        "intermediate_size": config.intermediate,
+        "num_attention_heads": config.heads,
+        "num_key_value_heads": config.kv_heads,
+        "head_dim": config.head_dim,
+        "vocab_size": config.vocab,
+        "max_position_embeddings": config.max_positions,
+        "rope_theta": config.rope_theta,
+        "rms_norm_eps": config.rms_eps,
+        "tie_word_embeddings": config.tied,
+    }
+
+
 def from_gguf(metadata: Mapping[str, Any], *, tied: bool) -> DecoderConfig:
     """Read the key-value pairs of a GGUF file; `tied`: it has no `output.weight`. Raises UnsupportedModel."""
     architecture = _field(metadata, "general.architecture")

@@ -5,7 +5,9 @@ head_dim]`; a row's tokens are written at its slot and positions, then attend to
 Decoding is the case of length 1, prefilling that of a chunk: one code path, so the two agree.
 """
 
+import math
 from collections.abc import Mapping, Sequence
+from mmap import mmap
 from typing import NamedTuple
 
 import torch
@@ -57,8 +59,7 @@ class Decoder:
         self._layers = [_layer(config, weights, f"model.layers.{index}") for index in range(config.layers)]
         dtype, device = self._embedding.dtype, self._embedding.device
         shape = (config.layers, capacity, config.kv_heads, context, config.head_dim)
-        self._keys = torch.zeros(shape, dtype=dtype, device=device)
-        self._values = torch.zeros(shape, dtype=dtype, device=device)
+        self._keys, self._values = _cache(shape, dtype, device), _cache(shape, dtype, device)
         self._caches = list(zip(self._keys, self._values, strict=True))
         self._cos, self._sin = _rotations(config, context, dtype, device)
 
@@ -162,6 +163,13 @@ def _layer(config: DecoderConfig, weights: Mapping[str, Tensor], name: str) -> _
         pack(gate_up),
         pack(weights[f"{mlp}.down_proj.weight"]),
     )
+
+
+def _cache(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros. On a CPU, in memory that the system provides as it is first written: an unused slot takes none."""
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    return torch.frombuffer(mmap(-1, math.prod(shape) * dtype.itemsize), dtype=dtype).view(shape)
 
 
 def _rotations(config: DecoderConfig, context: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:

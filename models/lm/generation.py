@@ -1,28 +1,23 @@
-"""What a stream asks of a language model, and the reply in progress."""
+"""What a stream asks of a language model, a reply, and what it is told."""
 
 import re
-import secrets
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from models.base import Message, StreamError
-from models.lm.sampling import Choice, StopText
-from models.lm.tokens import Detokenizer, PromptError, Tokenizer
+from models.base import StreamError
+from models.lm.calls import CallPiece
+from models.lm.chat import ChatMessage, ResponseFormat, Tool, ToolChoice
 
-STOP, LENGTH, CANCELLED = "stop", "length", "cancelled"
+STOP, LENGTH, TOOL_CALLS, CANCELLED, FAILED = "stop", "length", "tool_calls", "cancelled", "failed"
+"""Why a reply ended."""
 MAX_STOPS = 16
-MAX_SEED = 2**64 - 1
+Error = dict[str, str | None]
+"""{"code", "message", "param"}."""
 TokenId = Annotated[int, Meta(ge=0)]
-
-
-class ChatMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One message of a conversation."""
-
-    role: str
-    content: str
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,6 +28,9 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     messages: tuple[ChatMessage, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = "auto"
+    response_format: ResponseFormat = ResponseFormat()
     tokens: tuple[TokenId, ...] = ()
     pinned: Annotated[int, Meta(ge=0)] = 0
     temperature: Annotated[float, Meta(ge=0, le=10)] = 1.0
@@ -44,49 +42,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stop_tokens: tuple[TokenId, ...] = ()
 
 
-class Request(msgspec.Struct, array_like=True, frozen=True):
-    """A reply that is asked for; `number` counts the stream's requests from 0."""
-
-    number: int
-    tokens: tuple[int, ...]
-    pinned: int
-    temperature: float
-    top_p: float
-    top_k: int
-    seed: int
-    max_tokens: int
-    stop: tuple[str, ...]
-    stop_tokens: frozenset[int]
-    slack_s: float
-
-
-def parse(message: Message, number: int, tokenizer: Tokenizer, vocab: int, context: int) -> Request:
-    """Read a `generate` message. Raises StreamError that names the field."""
-    options = _options(message.meta)
-    tokens, pinned = _prompt(options, tokenizer)
-    if max(*tokens, *options.stop_tokens, 0) >= vocab:
-        raise StreamError(f"token ids must be below {vocab}", param="tokens")
-    if pinned > len(tokens):
-        raise StreamError(f"pinned must be at most the {len(tokens)} tokens of the prompt", param="pinned")
-    seed = secrets.randbits(64) if options.seed is None else options.seed
-    if seed > MAX_SEED:
-        raise StreamError(f"seed must be at most {MAX_SEED}", param="seed")
-    return Request(
-        number,
-        tuple(tokens),
-        pinned,
-        options.temperature,
-        options.top_p,
-        options.top_k,
-        seed,
-        options.max_tokens or context,
-        options.stop,
-        tokenizer.stop_tokens.union(options.stop_tokens),
-        message.slack_s,
-    )
-
-
-def _options(meta: Mapping[str, Any]) -> Options:
+def options(meta: Mapping[str, Any]) -> Options:
+    """Read the meta of a `generate` message. Raises StreamError that names the field."""
     try:
         return msgspec.convert(dict(meta), Options)
     except msgspec.ValidationError as error:
@@ -94,62 +51,33 @@ def _options(meta: Mapping[str, Any]) -> Options:
         raise StreamError(f"generate: {error}", param=path[1] if path else None) from error
 
 
-def _prompt(options: Options, tokenizer: Tokenizer) -> tuple[list[int], int]:
-    if bool(options.messages) == bool(options.tokens):
-        raise StreamError("generate wants either messages or tokens", param="messages")
-    if options.tokens:
-        return list(options.tokens), options.pinned
-    try:
-        return tokenizer.prompt([msgspec.to_builtins(message) for message in options.messages])
-    except PromptError as error:
-        raise StreamError(str(error), param="messages") from error
+class Event(msgspec.Struct, array_like=True, frozen=True):
+    """An output in the making."""
+
+    kind: str
+    meta: dict[str, Any]
 
 
-class Ended(msgspec.Struct, array_like=True, frozen=True):
-    """How a reply ended, with the text held back until then."""
-
-    number: int
-    reason: str
-    text: str
-    usage: dict[str, int]
+def usage(prompt: int = 0, cached: int = 0, completion: int = 0) -> dict[str, int]:
+    """Tokens, as the OpenAI protocol counts them."""
+    return {"prompt_tokens": prompt, "cached_tokens": cached, "completion_tokens": completion}
 
 
-class Reply:
-    """A reply in progress: its tokens so far, and the text that is held back for now."""
+def done(number: int, reason: str, text: str, counts: Mapping[str, int], error: Error | None = None) -> Event:
+    """The end of a reply."""
+    return Event("done", {"number": number, "reason": reason, "text": text, "usage": counts, "error": error})
 
-    def __init__(self, request: Request, cached: int, tokenizer: Tokenizer) -> None:
-        """`cached`: prompt tokens that need no computation."""
-        self.request = request
-        self.cached = cached
-        self.tokens: list[int] = []
-        self._detokenizer = Detokenizer(tokenizer)
-        self._stops = StopText(request.stop)
 
-    def choice(self, position: int) -> Choice:
-        """How the token at `position` of the whole history is chosen."""
-        request = self.request
-        return Choice(request.temperature, request.top_p, request.top_k, request.seed, position)
+def failed(number: int, error: StreamError) -> Event:
+    """The end of a request that cannot be served."""
+    return done(number, FAILED, "", usage(), described(error))
 
-    def take(self, token: int) -> tuple[str, str | None]:
-        """Add a token that does not end the reply by itself; returns the text it lets go, and why the reply ends
-        (None if it goes on).
-        """
-        self.tokens.append(token)
-        text, stopped = self._stops.push(self._detokenizer.push(token))
-        if stopped:
-            return text, STOP
-        return text, LENGTH if len(self.tokens) >= self.request.max_tokens else None
 
-    def end(self, reason: str) -> Ended:
-        """End the reply. Usage is in tokens, as the OpenAI protocol counts them."""
-        text, stopped = self._stops.push(self._detokenizer.flush())
-        if not stopped:
-            text += self._stops.flush()
-        prompt, completion = len(self.request.tokens), len(self.tokens)
-        usage = {
-            "prompt_tokens": prompt,
-            "cached_tokens": self.cached,
-            "completion_tokens": completion,
-            "total_tokens": prompt + completion,
-        }
-        return Ended(self.request.number, reason, text, usage)
+def described(error: StreamError) -> Error:
+    """An error as `done` tells it."""
+    return {"code": error.code, "message": str(error), "param": error.param}
+
+
+def call(number: int, piece: CallPiece) -> Event:
+    """A piece of a function call."""
+    return Event("call", {"number": number, **asdict(piece)})

@@ -10,7 +10,7 @@ from gguf import GGUFReader
 from gguf.quants import dequantize
 from torch import Tensor
 
-from models.lm.config import LLAMA, DecoderConfig, UnsupportedModel, from_gguf
+from models.lm.config import LLAMA, DecoderConfig, from_gguf
 
 NAMES = {
     "token_embd": "model.embed_tokens",
@@ -26,14 +26,6 @@ NAMES = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
-
-
-def find(directory: Path) -> Path | None:
-    """The GGUF file of a checkpoint, None if it has none. Raises UnsupportedModel if it is split."""
-    files = sorted(directory.glob("*.gguf"))
-    if len(files) > 1:
-        raise UnsupportedModel(f"{directory} has {len(files)} GGUF files; split checkpoints are not implemented")
-    return files[0] if files else None
 
 
 class GgufFile:

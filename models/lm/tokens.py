@@ -1,4 +1,4 @@
-"""Text to tokens and back: byte-level BPE from `tokenizer.json` or GGUF metadata, and the chat template."""
+"""Text to tokens and back: byte-level BPE from `tokenizer.json`, and the chat template."""
 
 import codecs
 import json
@@ -9,17 +9,10 @@ from typing import Any
 import tokenizers
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
+from tokenizers import decoders
 
-from models.lm import gguf_file
 from models.lm.config import UnsupportedModel
 
-CONTROL, USER_DEFINED = 3, 4
-"""GGUF token types: markup such as <|im_end|>, and text that is always one token."""
-QWEN2_SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 INVISIBLE = "\u2060"
 """Word joiner: put into a message's text where it would read as markup of the template."""
 
@@ -57,6 +50,7 @@ class Tokenizer:
         environment.globals["raise_exception"] = _raise
         environment.filters["tojson"] = lambda value, **options: json.dumps(value, ensure_ascii=False, **options)
         self._template = None if template is None else environment.from_string(template)
+        self.template = template or ""
 
     def encode(self, text: str) -> list[int]:
         """Token ids; special tokens are recognised, none are added."""
@@ -66,33 +60,35 @@ class Tokenizer:
         """What a token adds to the text; nothing for markup and for ids that only pad the vocabulary."""
         return self._bytes.get(token, b"")
 
-    def prompt(self, messages: Messages) -> tuple[list[int], int]:
-        """Tokens that ask for a reply to `messages` ({"role", "content"}), and how many of them are instructions
-        (leading system messages), to be pinned. Raises PromptError.
+    def render(self, messages: Messages, tools: Sequence[Mapping[str, Any]] = ()) -> str:
+        """The text that asks for a reply to `messages`, with markup within them made harmless; `tools` is for templates
+        that have a place for them. Raises PromptError.
         """
-        harmless = [{**message, "content": self._harmless(message["content"])} for message in messages]
-        tokens = self.encode(self._render(harmless, reply=True))
-        roles = [message["role"] for message in harmless]
-        leading = next((index for index, role in enumerate(roles) if role != "system"), len(roles))
-        if leading == 0:
-            return tokens, 0
-        instructions = self.encode(self._render(harmless[:leading], reply=False))
-        same = (index for index, (a, b) in enumerate(zip(instructions, tokens, strict=False)) if a != b)
-        return tokens, next(same, len(instructions))
-
-    def _harmless(self, text: str) -> str:
-        """Someone who says "<|im_end|>" must not end their message."""
-        for mark in self.markup:
-            text = text.replace(mark, mark[:1] + INVISIBLE + mark[1:])
-        return text
-
-    def _render(self, messages: Messages, *, reply: bool) -> str:
         if self._template is None:
             raise PromptError("this checkpoint has no chat template: send tokens")
+        variables: dict[str, Any] = {**self._variables, "messages": self._harmless(messages)}
+        if tools:
+            variables["tools"] = self._harmless(tools)
         try:
-            return self._template.render(messages=messages, add_generation_prompt=reply, **self._variables)
+            return self._template.render(add_generation_prompt=True, **variables)
         except (TemplateError, TypeError) as error:
             raise PromptError(f"the messages do not fit the chat template: {error}") from error
+
+    def serialised(self) -> str:
+        """The tokenizer as `tokenizer.json` has it."""
+        return self._tokenizer.to_str()
+
+    def _harmless(self, value: Any) -> Any:
+        """Someone who says "<|im_end|>" must not end their message."""
+        if isinstance(value, str):
+            for mark in self.markup:
+                value = value.replace(mark, mark[:1] + INVISIBLE + mark[1:])
+            return value
+        if isinstance(value, Mapping):
+            return {self._harmless(name): self._harmless(item) for name, item in value.items()}
+        if isinstance(value, Sequence):
+            return [self._harmless(item) for item in value]
+        return value
 
 
 class Detokenizer:
@@ -113,11 +109,6 @@ class Detokenizer:
 
 def load(directory: Path) -> Tokenizer:
     """The tokenizer of a checkpoint. Raises UnsupportedModel, and FileNotFoundError for a missing tokenizer.json."""
-    path = gguf_file.find(directory)
-    return _from_files(directory) if path is None else _from_gguf(gguf_file.GgufFile(path).metadata)
-
-
-def _from_files(directory: Path) -> Tokenizer:
     tokenizer = tokenizers.Tokenizer.from_file(str(directory / "tokenizer.json"))
     settings = _json(directory / "tokenizer_config.json")
     variables = {name: _text(settings[name]) for name in ("bos_token", "eos_token") if settings.get(name)}
@@ -129,42 +120,6 @@ def _from_files(directory: Path) -> Tokenizer:
     template = directory / "chat_template.jinja"
     text = template.read_text() if template.exists() else settings.get("chat_template")
     return Tokenizer(tokenizer, text, frozenset(stop_tokens), variables)
-
-
-def _from_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
-    if metadata["tokenizer.ggml.model"] != "gpt2":
-        raise UnsupportedModel(f"tokenizer {metadata['tokenizer.ggml.model']!r} is not implemented, only 'gpt2'")
-    tokens: list[str] = metadata["tokenizer.ggml.tokens"]
-    merges = [tuple(merge.split(" ")) for merge in metadata["tokenizer.ggml.merges"]]
-    vocabulary = {text: index for index, text in enumerate(tokens)}
-    tokenizer = tokenizers.Tokenizer(models.BPE(vocabulary, merges))
-    tokenizer.pre_tokenizer = _pre_tokenizer(metadata["tokenizer.ggml.pre"])
-    tokenizer.decoder = decoders.ByteLevel()
-    types = metadata["tokenizer.ggml.token_type"]
-    added = [
-        AddedToken(text, special=kind == CONTROL, normalized=False)
-        for text, kind in zip(tokens, types, strict=True)
-        if kind in (CONTROL, USER_DEFINED)
-    ]
-    tokenizer.add_tokens(added)
-    end = metadata["tokenizer.ggml.eos_token_id"]
-    variables = {"eos_token": tokens[end]}
-    if "tokenizer.ggml.bos_token_id" in metadata:
-        variables["bos_token"] = tokens[metadata["tokenizer.ggml.bos_token_id"]]
-    return Tokenizer(tokenizer, metadata.get("tokenizer.chat_template"), frozenset([end]), variables)
-
-
-def _pre_tokenizer(name: str) -> pre_tokenizers.PreTokenizer:
-    match name:
-        case "smollm":
-            digits = pre_tokenizers.Digits(individual_digits=True)
-            parts = [digits, pre_tokenizers.ByteLevel(add_prefix_space=False)]
-        case "qwen2":
-            split = pre_tokenizers.Split(Regex(QWEN2_SPLIT), "isolated")
-            parts = [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
-        case _:
-            raise UnsupportedModel(f"pre-tokenizer {name!r} is not implemented; known are 'smollm', 'qwen2'")
-    return pre_tokenizers.Sequence(parts)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -1,20 +1,14 @@
-"""Loading checkpoints: safetensors under Hugging Face names, or GGUF, dequantised once to bf16 beside the file."""
+"""Loading weights: safetensors under Hugging Face names."""
 
 import json
-import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from models.lm import gguf_file
 from models.lm.config import DecoderConfig, UnsupportedModel, from_huggingface
-
-log = logging.getLogger(__name__)
 
 DERIVED = "rotary_emb.inv_freq"
 """A tensor that old checkpoints store although it follows from the configuration."""
@@ -32,8 +26,11 @@ def load(directory: Path, dtype: torch.dtype = torch.bfloat16) -> tuple[DecoderC
     Raises UnsupportedModel for a network that is not implemented, WeightsError for missing, surplus or misshapen
     tensors.
     """
-    path = gguf_file.find(directory)
-    config, weights = _load_safetensors(directory) if path is None else _load_gguf(path)
+    config = from_huggingface(json.loads((directory / "config.json").read_text()))
+    files = sorted(directory.glob("*.safetensors"))
+    if not files:
+        raise UnsupportedModel(f"{directory} has no *.safetensors")
+    weights = {name: value for file in files for name, value in load_file(file).items()}
     if config.tied:
         weights.pop("lm_head.weight", None)
     weights = {name: value.to(dtype) for name, value in weights.items() if not name.endswith(DERIVED)}
@@ -73,43 +70,3 @@ def shapes(config: DecoderConfig) -> dict[str, tuple[int, ...]]:
     found = {f"model.layers.{index}.{name}": shape for index in range(config.layers) for name, shape in layer.items()}
     found |= {"model.embed_tokens.weight": (config.vocab, hidden), "model.norm.weight": (hidden,)}
     return found if config.tied else found | {"lm_head.weight": (config.vocab, hidden)}
-
-
-def _load_safetensors(directory: Path) -> tuple[DecoderConfig, Weights]:
-    config = from_huggingface(json.loads((directory / "config.json").read_text()))
-    files = sorted(directory.glob("*.safetensors"))
-    if not files:
-        raise UnsupportedModel(f"{directory} has neither *.safetensors nor *.gguf")
-    return config, {name: value for file in files for name, value in load_file(file).items()}
-
-
-def _load_gguf(path: Path) -> tuple[DecoderConfig, Weights]:
-    file = gguf_file.GgufFile(path)
-    cache = path.with_suffix(".bf16.safetensors")
-    stamp = _stamp(path)
-    if cache.exists():
-        with safe_open(cache, "pt") as cached:
-            if cached.metadata() == stamp:
-                return file.config, load_file(cache)
-    log.info("dequantising %s", path.name)
-    weights = {name: value.to(torch.bfloat16) for name, value in file.tensors()}
-    try:
-        _save(weights, stamp, cache)
-    except OSError as error:
-        log.warning("cannot keep the dequantised weights: %s", error)
-    return file.config, weights
-
-
-def _stamp(path: Path) -> dict[str, str]:
-    """What tells that a cache was made from another file."""
-    status = path.stat()
-    return {"source": path.name, "bytes": str(status.st_size), "modified_ns": str(status.st_mtime_ns)}
-
-
-def _save(weights: Weights, stamp: dict[str, str], cache: Path) -> None:
-    partial = cache.with_name(f".{cache.name}.{os.getpid()}")
-    try:
-        save_file(weights, partial, stamp)
-        partial.replace(cache)
-    finally:
-        partial.unlink(missing_ok=True)

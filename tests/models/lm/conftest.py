@@ -6,12 +6,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from models.lm.conversion import huggingface_form
 from models.lm.model import LanguageModel
 from models.lm.tokens import Tokenizer, load
 from tests.models.lm import checkpoints
 
 CAPACITY = 6
 CONTEXT = 96
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """As a worker has; several contend for the cores with whatever else runs."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -40,4 +47,4 @@ def smollm2(checkpoint: Callable[[str], Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def smollm2_tokenizer(smollm2: Path) -> Tokenizer:
-    return load(smollm2)
+    return load(huggingface_form(smollm2))

@@ -1,5 +1,6 @@
 """Replies: alone and together, cut short, moved, and longer than the context."""
 
+import json
 from random import Random
 from typing import Any
 
@@ -13,12 +14,20 @@ from workers.scheduler import Scheduler, Work
 
 GREEDY: dict[str, Any] = {"temperature": 0.0}
 SAMPLED: dict[str, Any] = {"temperature": 1.0, "top_p": 0.95, "top_k": 50, "seed": 11}
-ASKED: list[tuple[str, dict[str, Any]]] = [
+COLOURS = ["red", "green", "blue", "ultramarine"]
+SCHEMA = {"type": "array", "items": {"enum": COLOURS}, "minItems": 4, "maxItems": 4}
+JSON: dict[str, Any] = {
+    **SAMPLED,
+    "response_format": {"type": "json_schema", "json_schema": {"name": "colours", "schema": SCHEMA}},
+}
+"""Constrained, so that even random weights say something sensible."""
+ASKED: list[tuple[str | list[int], dict[str, Any]]] = [
     ("Hello", {**GREEDY, "max_tokens": 20}),
     ("A rather longer question, in two parts?", {**SAMPLED, "max_tokens": 25}),
     ("x", {**SAMPLED, "seed": 5, "max_tokens": 9}),
     ("What is the time now?", {**GREEDY, "max_tokens": 60}),
-    ("Something that needs more than the context has to offer, since it goes on and on", {**SAMPLED, "max_tokens": 70}),
+    ([*range(80)], {**SAMPLED, "max_tokens": 70}),
+    ("Which colours?", JSON),
 ]
 
 
@@ -36,8 +45,9 @@ def test_a_reply(model: LanguageModel) -> None:
     done = outputs[-1].meta
     assert done["reason"] == "length"
     prompt = len("user:Hello\nassistant:")
-    usage = {"prompt_tokens": prompt, "cached_tokens": 0, "completion_tokens": 8, "total_tokens": prompt + 8}
+    usage = {"prompt_tokens": prompt, "cached_tokens": 0, "completion_tokens": 8}
     assert done["usage"] == usage
+    assert done["error"] is None
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -146,15 +156,16 @@ def test_a_prompt_longer_than_the_context(model: LanguageModel) -> None:
     assert tokens(outputs) == tokens(alone(model, 1, kept, **GREEDY, max_tokens=3))
 
 
-@pytest.mark.parametrize("options", [GREEDY, SAMPLED])
+@pytest.mark.parametrize("options", [GREEDY, SAMPLED, JSON], ids=["greedy", "sampled", "json"])
 @pytest.mark.parametrize("steps", [0, 1, 2, 17, 60, 90])
 def test_a_restored_stream_goes_on_as_the_original(model: LanguageModel, options: dict[str, Any], steps: int) -> None:
-    wanted = alone(model, 0, "Tell me", **options, max_tokens=90, stop=["never said"])
-    assert options["temperature"] > 0 or len(wanted) == 91
+    prompt = [*range(20)]
+    wanted = alone(model, 0, prompt, **options, max_tokens=90, stop=["never said"])
+    assert options is not GREEDY or len(wanted) == 91
     model.open(0, {})
-    ask(model, 0, "Tell me", **options, max_tokens=90, stop=["never said"])
+    ask(model, 0, prompt, **options, max_tokens=90, stop=["never said"])
     ask(model, 0, "And then?", **options, max_tokens=4)
-    before = [output for _ in range(steps) for output in step(model)]
+    before = [output for _ in range(steps) if any(model.pending()) for output in step(model)]
     model.restore(3, model.snapshot(0))
     model.close(0)
     after = finish(model)[3]
@@ -162,11 +173,25 @@ def test_a_restored_stream_goes_on_as_the_original(model: LanguageModel, options
     assert [(kind, _comparable(meta)) for kind, meta in both] == [
         (output.kind, _comparable(output.meta)) for output in wanted
     ]
-    assert after[-1].meta["number"] == 1
+    assert [output.meta["number"] for output in before + after][-1] == 1
 
 
 def _comparable(meta: Any) -> dict[str, Any]:
     return {name: meta[name] for name in ("number", "token", "text", "reason") if name in meta}
+
+
+def test_json_follows_its_schema(model: LanguageModel) -> None:
+    outputs = alone(model, 0, "Which colours?", **JSON)
+    colours = json.loads(text(outputs))
+    assert len(colours) == 4
+    assert set(colours) <= set(COLOURS)
+    assert outputs[-1].meta["reason"] == "stop"
+
+
+def test_json_that_is_cut_short(model: LanguageModel) -> None:
+    outputs = alone(model, 0, "Which colours?", **JSON, max_tokens=5)
+    assert outputs[-1].meta["reason"] == "length"
+    assert text(outputs).startswith('["')
 
 
 @pytest.mark.parametrize("delivered", [0, 1, 13, 20, 21, 30])
@@ -253,17 +278,35 @@ def test_prefill_steps_are_bounded(model: LanguageModel) -> None:
         ({"tokens": [1], "top_p": 0}, "top_p", "top_p"),
         ({"tokens": [1], "stop": [""]}, "stop[0]", "stop"),
         ({"tokens": [1], "seed": 2**64}, "seed", "seed"),
-        ({"tokens": [1], "pinned": 2}, "pinned", "at most the 1 tokens"),
+        ({"tokens": [1], "pinned": 2}, "pinned", "at most the 1 tokens of the prompt"),
+        ({"tokens": [1] * 60, "pinned": 50}, "pinned", "and 48 of the context"),
         ({"tokens": [1], "colour": 2}, None, "unknown field `colour`"),
-        ({"messages": [{"role": "user"}]}, "messages[0]", "content"),
-        ({"messages": [{"role": "system", "content": "x" * 90}]}, "messages", "instructions may have"),
+        ({"messages": [{"role": "user"}]}, "messages[0]", "content is missing"),
+        ({"messages": [{"role": "robot", "content": ""}]}, "messages[0].role", "robot"),
+        ({"messages": [{"role": "system", "content": "x" * 90}]}, "messages", "do not fit into 72"),
     ],
 )
-def test_bad_requests_name_the_field(model: LanguageModel, meta: dict[str, Any], param: str, message: str) -> None:
-    with pytest.raises(StreamError, match=message) as caught:
-        model.push(0, Message("generate", meta=meta))
-    assert caught.value.param == param
-    assert not [*model.pending()]
+def test_a_bad_request_fails_alone_and_names_the_field(
+    model: LanguageModel, meta: dict[str, Any], param: str | None, message: str
+) -> None:
+    model.push(0, Message("generate", meta=meta))
+    ask(model, 0, "Hello", **GREEDY, max_tokens=2)
+    bad, *good = finish(model)[0]
+    assert (bad.kind, bad.meta["number"], bad.meta["reason"]) == ("done", 0, "failed")
+    assert bad.meta["error"]["param"] == param
+    assert message in bad.meta["error"]["message"]
+    assert [(output.kind, output.meta["number"]) for output in good] == [("token", 1), ("token", 1), ("done", 1)]
+
+
+def test_a_failure_waits_for_its_turn(model: LanguageModel) -> None:
+    ask(model, 0, "Hello", **GREEDY, max_tokens=2)
+    model.push(0, Message("generate"))
+    ask(model, 0, "Hello", **GREEDY, max_tokens=1)
+    model.restore(1, model.snapshot(0))
+    outputs = finish(model)
+    for slot in (0, 1):
+        reasons = [output.meta["reason"] for output in outputs[slot] if output.kind == "done"]
+        assert reasons == ["length", "failed", "length"]
 
 
 def test_too_many_requests(model: LanguageModel) -> None:

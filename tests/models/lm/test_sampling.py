@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from models.lm.sampling import Choice, StopText, sample
+from models.lm.sampling import Choice, sample
+from models.lm.text import StopText
 
 VOCAB = 1000
 

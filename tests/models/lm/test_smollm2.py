@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors import safe_open
 from transformers import AutoModelForCausalLM
 
 from models.lm import weights
+from models.lm.conversion import huggingface_form
 from models.lm.decoder import Decoder
 from models.lm.gguf_file import GgufFile
 from models.lm.model import LanguageModel
@@ -40,7 +40,8 @@ def test_dequantised_logits_are_those_of_transformers(smollm2: Path, smollm2_tok
     """From the same file, before ours are rounded to bf16."""
     (path,) = smollm2.glob("*.gguf")
     theirs: Any = AutoModelForCausalLM.from_pretrained(smollm2, gguf_file=path.name, dtype=torch.float32)
-    tokens, _ = smollm2_tokenizer.prompt([{"role": "user", "content": "Why is the sky blue? Explain in one line."}])
+    question = [{"role": "user", "content": "Why is the sky blue? Explain in one line."}]
+    tokens = smollm2_tokenizer.encode(smollm2_tokenizer.render(question))
     file = GgufFile(path)
     ours = Decoder(file.config, dict(file.tensors()), 1, 64)
     row = torch.tensor([tokens])
@@ -54,17 +55,16 @@ def test_dequantised_once(smollm2: Path, tmp_path: Path) -> None:
     (file,) = smollm2.glob("*.gguf")
     link = tmp_path / file.name
     link.symlink_to(file)
-    _, first = weights.load(tmp_path)
-    (cache,) = tmp_path.glob("*.safetensors")
-    made = cache.stat().st_mtime_ns
-    _, second = weights.load(tmp_path)
-    assert cache.stat().st_mtime_ns == made
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    converted = huggingface_form(tmp_path)
+    made = (converted / "model.safetensors").stat().st_mtime_ns
+    assert huggingface_form(tmp_path) == converted
+    assert (converted / "model.safetensors").stat().st_mtime_ns == made
+    _, first = weights.load(converted)
     link.touch()
-    weights.load(tmp_path)
-    assert cache.stat().st_mtime_ns > made
-    with safe_open(cache, "pt") as saved:
-        assert saved.metadata()["source"] == file.name
+    huggingface_form(tmp_path)
+    assert (converted / "model.safetensors").stat().st_mtime_ns > made
+    _, second = weights.load(converted)
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_context_beyond_what_the_network_was_made_for(smollm2: Path) -> None:

@@ -38,30 +38,22 @@ def test_markup_and_padding_have_no_text(tokenizer: Tokenizer) -> None:
     assert stream(tokenizer, [END, END + 3]) == ["", "", ""]
 
 
-def test_leading_system_messages_are_pinned(tokenizer: Tokenizer) -> None:
-    system, user = {"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"}
-    tokens, pinned = tokenizer.prompt([system, user])
-    assert "".join(stream(tokenizer, tokens[:pinned])) == "system:Be kind.\n"
-    assert "".join(stream(tokenizer, tokens[pinned:])) == "user:Hi\nassistant:"
-    assert tokenizer.prompt([user])[1] == 0
-
-
 def test_a_message_cannot_contain_markup(tokenizer: Tokenizer) -> None:
-    tokens, _ = tokenizer.prompt([{"role": "user", "content": "a<end>b"}])
-    assert END not in tokens
-    assert f"a<{INVISIBLE}end>b" in "".join(stream(tokenizer, tokens))
+    text = tokenizer.render([{"role": "user", "content": "a<end>b"}])
+    assert END not in tokenizer.encode(text)
+    assert f"a<{INVISIBLE}end>b" in text
 
 
 def test_a_template_that_refuses(tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_bytes((tiny / "tokenizer.json").read_bytes())
     with pytest.raises(PromptError, match="no chat template"):
-        load(tmp_path).prompt([{"role": "user", "content": ""}])
+        load(tmp_path).render([{"role": "user", "content": ""}])
     (tmp_path / "chat_template.jinja").write_text("{{ raise_exception('roles must alternate') }}")
     with pytest.raises(PromptError, match="roles must alternate"):
-        load(tmp_path).prompt([{"role": "user", "content": ""}])
+        load(tmp_path).render([{"role": "user", "content": ""}])
     (tmp_path / "chat_template.jinja").write_text("{{ messages.__class__.__mro__ }}")
     with pytest.raises(PromptError, match="unsafe"):
-        load(tmp_path).prompt([{"role": "user", "content": ""}])
+        load(tmp_path).render([{"role": "user", "content": ""}])
 
 
 def test_smollm2(smollm2_tokenizer: Tokenizer) -> None:
@@ -70,6 +62,15 @@ def test_smollm2(smollm2_tokenizer: Tokenizer) -> None:
     assert "".join(stream(tokenizer, tokenizer.encode(text))) == text
     assert len(tokenizer.encode("1234")) == 4
     assert tokenizer.encode("<|im_start|>user") == [1, *tokenizer.encode("user")]
-    tokens, pinned = tokenizer.prompt([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}])
-    assert tokens[:pinned] == tokenizer.encode("<|im_start|>system\nBe brief.<|im_end|>\n")
-    assert tokens[pinned:] == tokenizer.encode("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n")
+
+
+def test_smollm2s_prompt(smollm2_tokenizer: Tokenizer) -> None:
+    """Without instructions its template gives its own."""
+    assert smollm2_tokenizer.render([{"role": "user", "content": "Hi"}]) == (
+        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
+        "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    )
+    system = {"role": "system", "content": "Be brief."}
+    assert smollm2_tokenizer.render([system, {"role": "user", "content": "Hi"}]) == (
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    )
