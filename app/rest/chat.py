@@ -26,6 +26,8 @@ from workers.broker.envelope import Envelope
 
 OPENAI_MODELS = "gpt-"
 """This server's language model answers to every name that begins so: stock clients ask for many, and ever new ones."""
+SECOND_TURN = 1
+"""Of it, only the end is wanted."""
 
 
 async def chat_completions(request: Request) -> Response:
@@ -35,7 +37,7 @@ async def chat_completions(request: Request) -> Response:
     model = gateway.settings.language_model
     if wanted.model != model and not wanted.model.startswith(OPENAI_MODELS):
         raise ApiError(404, "model_not_found", f"model: there is no model {wanted.model!r}", "model")
-    outputs = _outputs(gateway, wanted.generate())
+    outputs = _outputs(gateway, wanted.generate(), one_call=wanted.parallel_tool_calls is False)
     answer = Answer(model)
     if not wanted.stream:
         return await unless_gone(request, _whole(outputs, answer))
@@ -43,8 +45,10 @@ async def chat_completions(request: Request) -> Response:
     return await unless_gone(request, _streamed(outputs, answer, usage, gateway.settings.send_timeout_s))
 
 
-async def _outputs(gateway: Gateway, generate: dict[str, Any]) -> AsyncGenerator[Envelope, None]:
-    """The model's outputs; the last is `done`. Raises ApiError."""
+async def _outputs(gateway: Gateway, generate: dict[str, Any], one_call: bool) -> AsyncGenerator[Envelope, None]:
+    """The model's outputs; the last is `done`, which comes at a second call if there shall be but one. Raises
+    ApiError.
+    """
     async with background_work(gateway, "think", {}) as work:
         work.stream.push("generate", meta=generate, slack_s=BACKGROUND_SLACK_S)
         output: Envelope | None = None
@@ -52,7 +56,10 @@ async def _outputs(gateway: Gateway, generate: dict[str, Any]) -> AsyncGenerator
             output = await work.output()
             if output.meta.get("error"):
                 raise failure(output.meta["error"])
-            yield output
+            if one_call and output.kind == "call" and output.meta["index"] > 0:
+                work.stream.cancel(SECOND_TURN)
+            else:
+                yield output
 
 
 async def _whole(outputs: AsyncGenerator[Envelope, None], answer: Answer) -> Response:

@@ -34,7 +34,8 @@ class Answer:
             case "call":
                 return [self._add_call(meta["index"], meta["name"], meta["arguments"] or "")]
             case "done":
-                self.finish_reason = meta["reason"]
+                # It is cancelled only for the sake of calls that are not wanted.
+                self.finish_reason = "tool_calls" if meta["reason"] == "cancelled" else meta["reason"]
                 self._usage = _usage(meta["usage"])
                 return self._add_text(meta["text"])
         return []
