@@ -8,8 +8,11 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
+from app import tracing
 from app.realtime import events
+from pipelines.trace import Trace
 
+_TURN_BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 _PARTIAL_BUCKETS_S = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 _FIRST_OUTPUT_BUCKETS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 
@@ -24,6 +27,19 @@ class GatewayMetrics:
         self.errors = Counter("millstream_error_events", "Error events sent.", ["code"], registry=self.registry)
         self.credits_at_zero = Gauge(
             "millstream_credits_at_zero", "Times a stream ran out of credit.", registry=self.registry
+        )
+        self.turn = Histogram(
+            "millstream_turn_seconds",
+            "From the end of speech, or from the request, to the first output of the reply.",
+            buckets=_TURN_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.turn_stage = Histogram(
+            "millstream_turn_stage_seconds",
+            "Stages of millstream_turn_seconds; they add up to it.",
+            ["stage"],
+            buckets=_TURN_BUCKETS_S,
+            registry=self.registry,
         )
         self.first_partial = Histogram(
             "millstream_first_partial_seconds",
@@ -62,6 +78,14 @@ class SessionMetrics:
                 self._gateway.first_partial.observe(time.monotonic() - self._started.pop(item))
             case events.Error(error=detail):
                 self._gateway.errors.labels(detail.code).inc()
+
+    def traced(self, session: str, reply: str, trace: Trace) -> None:
+        """Record where the time of a turn went."""
+        stages = trace.stages()
+        for name, (start, end) in stages.items():
+            self._gateway.turn_stage.labels(name).observe(end - start)
+        self._gateway.turn.observe(sum(end - start for start, end in stages.values()))
+        tracing.record(session, reply, trace)
 
 
 class _Texts(Collector):

@@ -17,8 +17,10 @@ from pipelines.transcribe_events import (
     Effect,
     Failed,
     GaveUp,
+    Likely,
     SpeechStarted,
     SpeechStopped,
+    Unlikely,
 )
 from pipelines.transcribe_state import Marker, TranscribeConfig, TranscribeState
 from pipelines.transcript import Final, Item, Segment, Token, Word, join, seconds
@@ -107,8 +109,14 @@ class Transcribe:
                 return self._final(output)
             case "error" | "lost":
                 return self._lost(output.meta["code"], output.meta["message"])
+            case "refused":
+                return [GaveUp(output.meta["code"], output.meta["message"])]
             case kind:
                 raise ValueError(f"a listen stream has no output {kind!r}")
+
+    def is_onset(self, probability: float) -> bool:
+        """Whether a frame of this speech probability can begin speech."""
+        return probability >= self._detection().threshold
 
     # --- media time ---
 
@@ -166,8 +174,9 @@ class Transcribe:
         segment = self._open_segment()
         if segment is None:
             return []
+        withdrawn = [Unlikely(self.state.items[-1].id)] if segment.final is not None else []
         segment.requested = segment.final = None
-        return self._follow()
+        return [*withdrawn, *self._follow()]
 
     def _cut_if_long(self) -> list[Effect]:
         segment, now = self._open_segment(), self.state.analysed
@@ -284,7 +293,16 @@ class Transcribe:
             meta["no_speech"],
         )
         self.state.failures = 0
-        return self._emit() + self._release()
+        return self._emit() + self._likely() + self._release()
+
+    def _likely(self) -> list[Effect]:
+        """What the open item says if it ends at this pause."""
+        if self._open_segment() is None:
+            return []
+        item = self.state.items[-1]
+        if not all(segment.final is not None for segment in item.segments):
+            return []
+        return [Likely(item.id, join([final for _, final in item.finals()]))]
 
     def _find(self, segment_id: int) -> Segment | None:
         segments = (segment for item in self.state.items for segment in item.segments)

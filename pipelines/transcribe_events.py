@@ -46,6 +46,19 @@ class Delta(msgspec.Struct, frozen=True):
     text: str
 
 
+class Likely(msgspec.Struct, frozen=True):
+    """The speaker pauses: if the item ends here, `text` is its final transcript."""
+
+    item: str
+    text: str
+
+
+class Unlikely(msgspec.Struct, frozen=True):
+    """The item goes on after all."""
+
+    item: str
+
+
 class Completed(msgspec.Struct, frozen=True):
     """The item's final transcript, one `Final` for each segment that has text; times count from the session's start.
 
@@ -74,5 +87,17 @@ class GaveUp(msgspec.Struct, frozen=True):
     message: str
 
 
-Event = SpeechStarted | SpeechStopped | Committed | CommitRefused | Cleared | Delta | Completed | Failed | GaveUp
+Event = (
+    SpeechStarted
+    | SpeechStopped
+    | Committed
+    | CommitRefused
+    | Cleared
+    | Delta
+    | Likely
+    | Unlikely
+    | Completed
+    | Failed
+    | GaveUp
+)
 Effect = OpenStream | Push | Event

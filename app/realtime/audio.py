@@ -1,4 +1,4 @@
-"""From a client's audio to what the pipelines take: 16 kHz mono int16."""
+"""Between a client's audio and that of the pipelines: 16 kHz mono int16 in, 24 kHz mono int16 out."""
 
 import binascii
 from functools import cache
@@ -10,11 +10,14 @@ from av.audio.codeccontext import AudioCodecContext
 from numpy.typing import NDArray
 
 from app.realtime.config import AudioFormat, Pcm, Pcma
+from pipelines import speak
 from pipelines.turns import SAMPLE_RATE_HZ
 
 MAX_APPEND_BYTES = 15 * 2**20
 """Largest base64 text of one append."""
 G711_RATE_HZ = 8_000
+DELTA_MS = 200
+"""Most audio that one delta carries."""
 
 
 class BadAudio(ValueError):
@@ -58,6 +61,41 @@ class InputAudio:
         if len(data) % 2:
             raise BadAudio(f"16-bit PCM has an even number of bytes, this append has {len(data)}")
         return np.frombuffer(data, "<i2")
+
+
+class OutputAudio:
+    """The speech of one message in a client's format. Keeps the resampler's and the codec's state between pieces."""
+
+    def __init__(self, audio_format: AudioFormat) -> None:
+        self._format = audio_format
+        self._resampler = soxr.ResampleStream(speak.SAMPLE_RATE_HZ, G711_RATE_HZ, 1, dtype="float32")
+
+    def encode(self, pcm: bytes, *, last: bool = False) -> list[str]:
+        """Base64 deltas of 24 kHz mono int16 audio."""
+        if isinstance(self._format, Pcm):
+            return _deltas(pcm, speak.SAMPLE_RATE_HZ * speak.SAMPLE_BYTES)
+        samples = self._resampler.resample_chunk(np.frombuffer(pcm, "<i2").astype(np.float32), last=last)
+        return _deltas(self._companded(np.frombuffer(_bytes(samples), "<i2")), G711_RATE_HZ)
+
+    def _companded(self, samples: NDArray[np.int16]) -> bytes:
+        """To the nearest value of the law."""
+        values, codes = _sorted_law("pcm_alaw" if isinstance(self._format, Pcma) else "pcm_mulaw")
+        middles = (values[1:].astype(np.int32) + values[:-1]) / 2
+        return codes[np.searchsorted(middles, samples)].tobytes()
+
+
+def _deltas(data: bytes, bytes_per_s: int) -> list[str]:
+    size = bytes_per_s * DELTA_MS // 1_000
+    pieces = (data[start : start + size] for start in range(0, len(data), size))
+    return [binascii.b2a_base64(piece, newline=False).decode() for piece in pieces]
+
+
+@cache
+def _sorted_law(codec: str) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+    """Values of a G.711 law in rising order, and their codes."""
+    table = _g711_table(codec)
+    codes = np.argsort(table, kind="stable").astype(np.uint8)
+    return table[codes], codes
 
 
 def _bytes(samples: NDArray[np.float32]) -> bytes:

@@ -100,10 +100,9 @@ class AudioUpdate(_Strict, frozen=True):
     input: AudioInputUpdate = AudioInputUpdate()
 
 
-class SessionUpdate(_Strict, frozen=True):
-    """`session` of a `session.update` event."""
+class TranscriptionUpdate(_Strict, frozen=True, tag_field="type", tag="transcription"):
+    """`session` of a `session.update` event in a transcription session."""
 
-    type: Literal["transcription"]
     audio: AudioUpdate = AudioUpdate()
     include: list[Literal["item.input_audio_transcription.logprobs"]] | None | UnsetType = UNSET
 
@@ -116,13 +115,9 @@ class SessionConfig(_Strict, frozen=True):
     turn_detection: ServerVadRequest | SemanticVadRequest | None = ServerVadRequest()
     include: list[str] = []
 
-    def updated(self, update: SessionUpdate) -> "SessionConfig":
+    def updated(self, update: TranscriptionUpdate) -> "SessionConfig":
         """The configuration after an update."""
-        changes = {
-            name: value
-            for name, value in msgspec.structs.asdict(update.audio.input).items()
-            if value is not UNSET and name != "noise_reduction"
-        }
+        changes = changed(update.audio.input, "format", "transcription", "turn_detection")
         if update.include is not UNSET:
             changes["include"] = update.include or []
         return msgspec.structs.replace(self, **changes)
@@ -151,10 +146,16 @@ class SessionConfig(_Strict, frozen=True):
                     "format": msgspec.to_builtins(self.format),
                     "noise_reduction": None,
                     "transcription": _shown_transcription(self.transcription, model),
-                    "turn_detection": _shown_detection(self.turn_detection),
+                    "turn_detection": self.turn_detection and shown_detection(self.turn_detection),
                 }
             },
         }
+
+
+def changed(update: msgspec.Struct, *fields: str) -> dict[str, Any]:
+    """Those of the fields that an update sets."""
+    values = {name: getattr(update, name) for name in fields}
+    return {name: value for name, value in values.items() if value is not UNSET}
 
 
 def _detection(request: ServerVadRequest | SemanticVadRequest | None) -> Detection | None:
@@ -179,9 +180,8 @@ def _shown_transcription(transcription: Transcription | None, model: str) -> dic
     return shown | {"model": transcription.model or model, "delay": None, "languages": None}
 
 
-def _shown_detection(request: ServerVadRequest | SemanticVadRequest | None) -> dict[str, Any] | None:
-    if request is None:
-        return None
+def shown_detection(request: ServerVadRequest | SemanticVadRequest) -> dict[str, Any]:
+    """`turn_detection` as it is shown where nothing replies."""
     shown: dict[str, Any] = msgspec.to_builtins(request)
     unsupported = {"idle_timeout_ms", "create_response", "interrupt_response"}
     return {name: None if name in unsupported else value for name, value in shown.items()}

@@ -10,10 +10,11 @@ import msgspec
 from aiolimiter import AsyncLimiter
 
 from app.metrics import SessionMetrics
-from app.realtime.session import INTERNAL_ERROR, TRY_AGAIN_LATER, Close, Effect, Send, Session
-from pipelines.effects import OpenStream, Push, StreamOutput
-from workers.broker.client import ServerFull, Stream, StreamClient
-from workers.broker.envelope import Envelope
+from app.realtime.lines import Lines
+from app.realtime.session import INTERNAL_ERROR, Close, Effect, Send, Session
+from pipelines.converse_events import Traced
+from pipelines.effects import OnStream, StreamOutput
+from workers.broker.client import StreamClient
 from workers.lifetime import run_together
 
 log = logging.getLogger(__name__)
@@ -21,8 +22,8 @@ log = logging.getLogger(__name__)
 POLICY_VIOLATION = 1008
 RATE_BURST_S = 2.0
 """A client may send this many seconds' worth of events at once."""
-MAX_QUEUED_EFFECTS = 256
-"""With more effects than this waiting, the client's events are not read."""
+MAX_QUEUED_EVENTS = 256
+"""With more events than this waiting to be sent, the client's are not read."""
 
 
 class Connection(Protocol):
@@ -48,7 +49,7 @@ class Bounds:
 
 
 class Runner:
-    """One session on one connection. Effects are carried out one after the other, in order."""
+    """One session on one connection. What goes to streams goes at once, what goes to the client in order."""
 
     def __init__(
         self,
@@ -60,23 +61,22 @@ class Runner:
     ) -> None:
         self._session = session
         self._connection = connection
-        self._streams = streams
         self._metrics = metrics
         self._bounds = bounds
         self._limiter = AsyncLimiter(bounds.events_per_s * RATE_BURST_S, RATE_BURST_S)
-        self._effects: asyncio.Queue[Effect] = asyncio.Queue()
-        self._outputs: asyncio.Queue[Envelope] = asyncio.Queue()
+        self._sending: asyncio.Queue[Send | Close] = asyncio.Queue()
+        self._outputs: asyncio.Queue[tuple[str, StreamOutput]] = asyncio.Queue()
         self._room = asyncio.Event()
         self._room.set()
-        self._stream: Stream | None = None
+        self._lines = Lines(streams, lambda *output: self._outputs.put_nowait(output), bounds.recovery_timeout_s)
         self._ending = False
         """Whether a close is queued."""
 
     async def run(self) -> None:
         """Serve the client until one side closes."""
-        self._queue(self._session.start())
         try:
-            await run_together(self._read(), self._listen(), self._perform(), self._watch_clock())
+            await self._begin()
+            await run_together(self._read(), self._listen(), self._send(), self._watch_clock())
         except ConnectionError:
             log.info("session %s: the client is gone", self._session.state.id)
         except TimeoutError:
@@ -86,79 +86,69 @@ class Runner:
             log.exception("session %s failed", self._session.state.id)
             await self._connection.close(INTERNAL_ERROR, "internal error")
         finally:
-            if self._stream is not None:
-                self._stream.close()
+            self._lines.close()
+
+    async def _begin(self) -> None:
+        """The client is greeted once its streams are open."""
+        *reservations, greeting = self._session.start()
+        self._carry_out(reservations)
+        await self._lines.opened()
+        while not self._outputs.empty():
+            self._carry_out(self._session.on_output(*self._outputs.get_nowait(), time.time()))
+        if not self._ending:
+            self._carry_out([greeting])
 
     async def _read(self) -> None:
         while (message := await self._connection.receive()) is not None:
             await self._slow_down()
-            self._queue(self._session.receive(message, time.time()))
+            self._carry_out(self._session.receive(message, time.time()))
             await self._room.wait()
-            if self._stream is not None:
-                await self._stream.writable()
+            await self._lines.writable()
 
     async def _slow_down(self) -> None:
         """A client that sends too fast is told so and read more slowly; nothing is lost."""
         if not self._limiter.has_capacity():
             message = f"more than {self._limiter.max_rate / RATE_BURST_S:g} events per second"
-            self._queue([self._session.fault("rate_limit_exceeded", message)])
+            self._carry_out([self._session.fault("rate_limit_exceeded", message)])
             await asyncio.sleep(RATE_BURST_S / 2)
         await self._limiter.acquire()
 
     async def _listen(self) -> None:
         while True:
-            envelope = await self._outputs.get()
-            if envelope.kind != "closed":
-                output = StreamOutput(envelope.kind, envelope.pts, envelope.data, envelope.meta)
-                self._queue(self._session.on_output(output))
+            stream, output = await self._outputs.get()
+            self._carry_out(self._session.on_output(stream, output, time.time()))
 
     async def _watch_clock(self) -> None:
         while not self._ending:
             await asyncio.sleep(max(0.0, self._session.next_wakeup() - time.time()))
-            self._queue(self._session.tick(time.time()))
+            self._carry_out(self._session.tick(time.time()))
         await asyncio.Event().wait()  # whoever carries out the close ends the session
 
-    def _queue(self, effects: list[Effect]) -> None:
-        """Have effects carried out. Nothing follows a close."""
+    def _carry_out(self, effects: list[Effect]) -> None:
+        """Nothing follows a close."""
         for effect in effects:
             if self._ending:
                 return
-            self._effects.put_nowait(effect)
-            self._ending = isinstance(effect, Close)
-        if self._effects.qsize() > MAX_QUEUED_EFFECTS:
+            match effect:
+                case OnStream(stream, action):
+                    self._lines.perform(stream, action)
+                case Traced(reply, trace):
+                    self._metrics.traced(self._session.state.id, reply, trace)
+                case Send() | Close():
+                    self._sending.put_nowait(effect)
+                    self._ending = isinstance(effect, Close)
+        if self._sending.qsize() > MAX_QUEUED_EVENTS:
             self._room.clear()
 
-    async def _perform(self) -> None:
-        """Carry out effects until one closes the session."""
+    async def _send(self) -> None:
+        """Send events until the session closes."""
         while True:
-            effect = await self._effects.get()
-            match effect:
-                case Send(event):
-                    self._metrics.sent(event)
-                    async with asyncio.timeout(self._bounds.send_timeout_s):
-                        await self._connection.send(msgspec.json.encode(event))
-                case Push():
-                    self._push(effect)
-                case OpenStream(service, options):
-                    await self._open(service, options)
-                case Close(code, reason):
-                    await self._connection.close(code, reason)
-                    return
-            if self._effects.qsize() <= MAX_QUEUED_EFFECTS // 2:
+            effect = await self._sending.get()
+            if isinstance(effect, Close):
+                await self._connection.close(effect.code, effect.reason)
+                return
+            self._metrics.sent(effect.event)
+            async with asyncio.timeout(self._bounds.send_timeout_s):
+                await self._connection.send(msgspec.json.encode(effect.event))
+            if self._sending.qsize() <= MAX_QUEUED_EVENTS // 2:
                 self._room.set()
-
-    def _push(self, push: Push) -> None:
-        if self._stream is not None:
-            self._stream.push(push.kind, pts=push.pts, data=push.data, meta=push.meta, slack_s=push.slack_s)
-
-    async def _open(self, service: str, options: dict[str, object]) -> None:
-        timeout_s = None
-        if self._stream is not None:
-            self._stream.close()
-            timeout_s = self._bounds.recovery_timeout_s
-        try:
-            self._stream = await self._streams.open(service, options, self._outputs.put_nowait, timeout_s)
-        except ServerFull as error:
-            message = f"{error}; try again in {error.retry_after_s} s"
-            self._effects, self._ending = asyncio.Queue(), False  # what was to follow, a greeting perhaps, is void
-            self._queue(self._session.end("server_full", message, TRY_AGAIN_LATER))

@@ -1,25 +1,24 @@
-"""One Realtime session, sans-I/O: the protocol's events in, effects out.
+"""What all Realtime sessions have in common, sans-I/O: the protocol's events in, effects out.
 
-It translates between the protocol and a pipeline, which owns turn-taking. `now` is seconds since the epoch. The whole
-state is one serialisable struct.
+A session translates between the protocol and a pipeline, which owns turn-taking. `now` is seconds since the epoch. The
+whole state is one serialisable struct.
 """
 
-from collections.abc import Iterable
-from functools import partial
+from abc import ABC, abstractmethod
 from typing import Any
 from uuid import uuid4
 
 import msgspec
 
-from app.realtime import events
+from app.realtime import client_events, events
 from app.realtime.audio import BadAudio, InputAudio
-from app.realtime.config import LOGPROBS, OPENAI_TRANSCRIBERS, SessionConfig
-from app.realtime.events import BadEvent, ErrorDetail, ServerEvent
+from app.realtime.config import LOGPROBS, OPENAI_TRANSCRIBERS, SessionConfig, Transcription
+from app.realtime.errors import BadEvent, ErrorDetail, bad_request
+from app.realtime.events import ServerEvent
 from pipelines import transcribe_events
-from pipelines.effects import OpenStream, Push, StreamOutput
+from pipelines.converse_events import Traced
+from pipelines.effects import OnStream, StreamOutput
 from pipelines.languages import LANGUAGES, unknown_language
-from pipelines.transcribe import Transcribe
-from pipelines.transcribe_state import TranscribeState
 from pipelines.turns import SAMPLE_RATE_HZ
 
 NORMAL_CLOSURE = 1000
@@ -40,7 +39,7 @@ class Close(msgspec.Struct, frozen=True):
     reason: str
 
 
-Effect = Send | OpenStream | Push | Close
+Effect = Send | OnStream | Close | Traced
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -50,58 +49,66 @@ class Limits(msgspec.Struct, frozen=True):
     idle_timeout_s: float = 300.0
 
 
-class SessionState(msgspec.Struct):
+class SessionState(msgspec.Struct, kw_only=True):
     """All that a session remembers."""
 
     id: str
-    model: str
+    transcriber: str
+    """Name under which the recogniser is shown to the client."""
     created_at: float
     heard_at: float
     """When the client last sent anything."""
-    pipeline: TranscribeState
-    config: SessionConfig = SessionConfig()
     sequence: int = 0
     """Events sent so far."""
     items: int = 0
-    last_item: str | None = None
     announced: list[str] = []
     """Items that the client knows and that have no final transcript yet."""
     held: dict[str, str] = {}
     """Text of items that the client does not know yet."""
 
-
-def new_state(model: str, now: float) -> SessionState:
-    """The state of a session that begins now. `model` is the recogniser's name as shown to the client."""
-    config = SessionConfig()
-    pipeline = TranscribeState(config.pipeline())
-    return SessionState(f"sess_{uuid4().hex[:24]}", model, now, now, pipeline, config)
+    def new_item(self) -> str:
+        """A name for an item."""
+        self.items += 1
+        return f"item_{self.id.removeprefix('sess_')}_{self.items}"
 
 
-class Session:
-    """Rules of a transcription session. Each method returns effects to carry out in order."""
+def new_id() -> str:
+    """An id for a session."""
+    return f"sess_{uuid4().hex[:16]}"
 
-    def __init__(self, state: SessionState, limits: Limits) -> None:
+
+class Session(ABC):
+    """Rules of every session. Each method returns effects to carry out in order."""
+
+    def __init__(self, state: SessionState, limits: Limits, config: SessionConfig) -> None:
         self.state = state
         self._limits = limits
-        self._pipeline = Transcribe(state.pipeline, partial(_new_item, state))
-        self._audio = InputAudio(state.config.format)
+        self._audio = InputAudio(config.format)
 
+    @property
+    @abstractmethod
+    def config(self) -> SessionConfig:
+        """The configuration in force."""
+
+    @abstractmethod
     def start(self) -> list[Effect]:
         """Reserve the streams and greet the client."""
-        return [*self._carry_out(self._pipeline.start()), self._send(events.SessionCreated(session=self._shown()))]
+
+    @abstractmethod
+    def on_output(self, stream: str, output: StreamOutput, now: float) -> list[Effect]:
+        """Take what one of the session's streams produced."""
+
+    @abstractmethod
+    def handle(self, event: client_events.ClientEvent, now: float) -> list[Effect]:
+        """Take an event from the client. Raises BadEvent; then nothing has changed."""
 
     def receive(self, message: str | bytes, now: float) -> list[Effect]:
         """Take one message from the client. Bad ones are answered with an `error` event and change nothing."""
         self.state.heard_at = now
         try:
-            event = events.decode(message)
-            return self._handle(event)
+            return self.handle(client_events.decode(message), now)
         except BadEvent as error:
             return [self._send(events.Error(error=error.detail))]
-
-    def on_output(self, output: StreamOutput) -> list[Effect]:
-        """Take what the session's stream produced."""
-        return self._carry_out(self._pipeline.on_output(output))
 
     def next_wakeup(self) -> float:
         """When to call `tick`, seconds since the epoch."""
@@ -125,77 +132,36 @@ class Session:
         """Tell the client of trouble that is not of its making."""
         return self._send(events.Error(error=ErrorDetail("server_error", code, message)))
 
-    # --- client events ---
+    # --- for sessions of every kind ---
 
-    def _handle(self, event: events.ClientEvent) -> list[Effect]:
-        match event:
-            case events.AppendAudio():
-                return self._append(event)
-            case events.CommitAudio():
-                return self._carry_out([*self._pipeline.audio(self._audio.flush()), *self._commit(event)])
-            case events.ClearAudio():
-                self._audio.flush()
-                return self._carry_out(self._pipeline.clear())
-            case events.UpdateSession():
-                return self._update(event)
-
-    def _append(self, event: events.AppendAudio) -> list[Effect]:
+    def _decoded(self, event: client_events.AppendAudio) -> bytes:
         try:
-            pcm = self._audio.decode(event.audio)
+            return self._audio.decode(event.audio)
         except BadAudio as error:
-            raise _bad("invalid_audio", f"audio: {error}", "audio", event.event_id) from None
-        return self._carry_out(self._pipeline.audio(pcm))
+            raise bad_request("invalid_audio", f"audio: {error}", "audio", event.event_id) from None
 
-    def _commit(self, event: events.CommitAudio) -> list[transcribe_events.Effect]:
-        return self._pipeline.commit(event.event_id)
-
-    def _update(self, event: events.UpdateSession) -> list[Effect]:
-        config = self.state.config.updated(event.session)
-        self._check(config, event.event_id)
-        if config.format != self.state.config.format:
-            tail = self._carry_out(self._pipeline.audio(self._audio.flush()))
-            self._audio = InputAudio(config.format)
-        else:
-            tail = []
-        self.state.config = config
-        changed = self._carry_out(self._pipeline.configure(config.pipeline()))
-        return [*tail, *changed, self._send(events.SessionUpdated(session=self._shown()))]
-
-    def _check(self, config: SessionConfig, event_id: str | None) -> None:
+    def _check(self, transcription: Transcription | None, event_id: str | None) -> None:
         """Whether this server has the model and the language. Raises BadEvent."""
-        if config.transcription is None:
+        if transcription is None:
             return
-        language, model = config.transcription.language, config.transcription.model
+        language, model = transcription.language, transcription.model
         if language is not None and language not in LANGUAGES:
             param = "session.audio.input.transcription.language"
-            raise _bad("invalid_value", f"{param}: {unknown_language(language)}", param, event_id)
-        if model is not None and model != self.state.model and model not in OPENAI_TRANSCRIBERS:
+            raise bad_request("invalid_value", f"{param}: {unknown_language(language)}", param, event_id)
+        if model is not None and model != self.state.transcriber and model not in OPENAI_TRANSCRIBERS:
             param = "session.audio.input.transcription.model"
-            known = ", ".join(sorted({self.state.model, *OPENAI_TRANSCRIBERS}))
+            known = ", ".join(sorted({self.state.transcriber, *OPENAI_TRANSCRIBERS}))
             message = f"{param}: there is no model {model!r}; choose one of {known}"
-            raise _bad("model_not_found", message, param, event_id)
+            raise bad_request("model_not_found", message, param, event_id)
 
-    # --- pipeline effects ---
-
-    def _carry_out(self, effects: Iterable[transcribe_events.Effect]) -> list[Effect]:
-        carried: list[Effect] = []
-        for effect in effects:
-            if isinstance(effect, OpenStream | Push):
-                carried.append(effect)
-            else:
-                carried += self._translate(effect)
-        self.state.pipeline = self._pipeline.state
-        return carried
-
-    def _translate(self, event: transcribe_events.Event) -> list[Effect]:
+    def _listened(self, event: transcribe_events.Event) -> list[Effect]:
+        """Tell the client what listening found."""
         match event:
             case transcribe_events.SpeechStarted(item, pts):
                 self._announce(item)
                 return [self._send(events.SpeechStarted(item_id=item, audio_start_ms=_milliseconds(pts)))]
             case transcribe_events.SpeechStopped(item, pts):
                 return [self._send(events.SpeechStopped(item_id=item, audio_end_ms=_milliseconds(pts)))]
-            case transcribe_events.Committed(item):
-                return self._committed(item)
             case transcribe_events.CommitRefused(reference, buffered_ms):
                 message = f"the buffer holds {buffered_ms} ms of audio that no item was made of; 100 ms are needed"
                 detail = ErrorDetail(
@@ -212,10 +178,10 @@ class Session:
             case transcribe_events.Failed(item, code, message):
                 return self._failed(item, code, message)
             case transcribe_events.GaveUp(code, message):
-                return self.end(code, message)
+                return self.end(code, message, TRY_AGAIN_LATER if code == "server_full" else INTERNAL_ERROR)
+        return []
 
-    def _committed(self, item: str) -> list[Effect]:
-        previous, self.state.last_item = self.state.last_item, item
+    def _committed(self, item: str, previous: str | None) -> list[Effect]:
         shown = {
             "id": item,
             "object": "realtime.item",
@@ -251,7 +217,7 @@ class Session:
             item_id=event.item,
             transcript=event.text,
             usage={"type": "duration", "seconds": event.seconds},
-            logprobs=[_logprob(*token) for token in tokens] if LOGPROBS in self.state.config.include else None,
+            logprobs=[_logprob(*token) for token in tokens] if LOGPROBS in self.config.include else None,
             languages=[{"code": language} for language in languages] or None,
         )
         return [self._send(completed)]
@@ -281,21 +247,9 @@ class Session:
         event.event_id = f"event_{self.state.id.removeprefix('sess_')}_{self.state.sequence}"
         return Send(event)
 
-    def _shown(self) -> dict[str, Any]:
-        return self.state.config.shown(self.state.id, self.state.model, int(self._expires_at))
-
     @property
     def _expires_at(self) -> float:
         return self.state.created_at + self._limits.session_max_s
-
-
-def _new_item(state: SessionState) -> str:
-    state.items += 1
-    return f"item_{state.id.removeprefix('sess_')}_{state.items}"
-
-
-def _bad(code: str, message: str, param: str, event_id: str | None) -> BadEvent:
-    return BadEvent(ErrorDetail("invalid_request_error", code, message, param, event_id))
 
 
 def _milliseconds(samples: int) -> int:

@@ -11,11 +11,16 @@ from app.auth import SUBPROTOCOL
 from app.errors import error_response
 from app.gateway import TooManySessions, gateway_of
 from app.metrics import SessionMetrics
+from app.realtime.conversation_session import ConversationSession, new_conversation
 from app.realtime.runner import Bounds, Runner
-from app.realtime.session import TRY_AGAIN_LATER, Limits, Session, new_state
+from app.realtime.session import TRY_AGAIN_LATER, Limits, Session
+from app.realtime.transcription_session import TranscriptionSession, new_transcription
+from app.settings import Settings
 
 MAX_MESSAGE_BYTES = 24 * 2**20
 """Above the largest append, so that one too large is answered with an error that says so."""
+DEFAULT_MODEL = "millstream"
+MAX_MODEL_NAME = 128
 CLOSE_TIMEOUT_S = 1.0
 """A client that does not read cannot be told why; it is cut off after so long."""
 
@@ -56,9 +61,8 @@ async def realtime(websocket: WebSocket) -> None:
         return
     await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in websocket.scope["subprotocols"] else None)
     connection = WebSocketConnection(websocket)
-    limits = Limits(settings.session_max_s, settings.idle_timeout_s)
     bounds = Bounds(settings.events_per_s, settings.send_timeout_s, settings.recovery_timeout_s)
-    session = Session(new_state(settings.transcriber, time.time()), limits)
+    session = _session(websocket, settings)
     try:
         with gateway.session("websocket"):
             await Runner(
@@ -71,3 +75,11 @@ async def realtime(websocket: WebSocket) -> None:
     except TooManySessions as error:
         await connection.send(msgspec.json.encode(session.fault("server_full", str(error)).event))
         await connection.close(TRY_AGAIN_LATER, str(error))
+
+
+def _session(websocket: WebSocket, settings: Settings) -> Session:
+    limits, now = Limits(settings.session_max_s, settings.idle_timeout_s), time.time()
+    if websocket.query_params.get("intent") == "transcription":
+        return TranscriptionSession(new_transcription(settings.transcriber, now), limits)
+    model = websocket.query_params.get("model", DEFAULT_MODEL)[:MAX_MODEL_NAME]
+    return ConversationSession(new_conversation(model, settings.transcriber, now), limits)

@@ -6,6 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.metrics import GatewayMetrics, SessionMetrics
 from app.realtime import events
+from app.realtime.errors import ErrorDetail
 from models.base import StreamModel
 from workers.metrics import WorkerMetrics
 from workers.scheduler import Batch
@@ -74,7 +75,7 @@ def test_error_events_are_counted_by_code() -> None:
     gateway = GatewayMetrics()
     session = SessionMetrics(gateway)
     for code in ("invalid_json", "invalid_json", "idle_timeout"):
-        session.sent(events.Error(error=events.ErrorDetail("server_error", code, "message")))
+        session.sent(events.Error(error=ErrorDetail("server_error", code, "message")))
     samples = parsed(gateway.render([]))
     assert samples[sample("millstream_error_events_total", code="invalid_json")] == 2
     assert samples[sample("millstream_error_events_total", code="idle_timeout")] == 1

@@ -12,7 +12,7 @@ import msgspec
 
 from pipelines.effects import OpenStream, Push, StreamOutput
 from pipelines.transcribe import Transcribe
-from pipelines.transcribe_events import Delta, Effect, Event
+from pipelines.transcribe_events import Delta, Effect, Event, Likely, Unlikely
 from pipelines.transcribe_state import TranscribeConfig, TranscribeState
 from pipelines.turns import FRAME_SAMPLES, SAMPLE_RATE_HZ
 
@@ -356,8 +356,13 @@ class Story:
 
     @property
     def events(self) -> list[Event]:
-        """What the pipeline told so far."""
-        return [effect for effect in self.effects if not isinstance(effect, OpenStream | Push)]
+        """What the pipeline told so far, guesses apart."""
+        return [effect for effect in self.effects if not isinstance(effect, OpenStream | Push | Likely | Unlikely)]
+
+    @property
+    def guesses(self) -> list[Likely | Unlikely]:
+        """What the pipeline guessed so far."""
+        return [effect for effect in self.effects if isinstance(effect, Likely | Unlikely)]
 
     def told(self, kind: type[SomeEvent]) -> list[SomeEvent]:
         """Events of one kind so far."""

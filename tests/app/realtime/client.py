@@ -15,8 +15,9 @@ from openai.types.realtime import RealtimeClientEvent, RealtimeServerEvent
 from pydantic import TypeAdapter
 
 from app.realtime.config import Pcm
-from app.realtime.session import Close, Effect, Limits, Send, Session, SessionState, new_state
-from pipelines.effects import OpenStream, Push, StreamOutput
+from app.realtime.session import Close, Effect, Limits, Send
+from app.realtime.transcription_session import TranscriptionSession, TranscriptionState, new_transcription
+from pipelines.effects import OnStream, OpenStream, Push, StreamOutput
 from tests.pipelines.listen import CHUNK_S, Listen, Script, Utterance
 
 MODEL = "whisper-base"
@@ -40,9 +41,9 @@ class Client:
         self.streams: list[Listen] = []
         self.closed: Close | None = None
         self.heard = 0
-        state = new_state(MODEL, BEGAN)
+        state = new_transcription(MODEL, BEGAN)
         state.id = "sess_story"
-        self.session = Session(state, limits)
+        self.session = TranscriptionSession(state, limits)
         self.perform(self.session.start())
 
     @property
@@ -50,7 +51,7 @@ class Client:
         return self.streams[-1]
 
     @property
-    def state(self) -> SessionState:
+    def state(self) -> TranscriptionState:
         return self.session.state
 
     def send(self, kind: str, **fields: Any) -> list[Event]:
@@ -97,7 +98,7 @@ class Client:
         """The stream's worker dies."""
         before = len(self.events)
         lost = StreamOutput("lost", meta={"code": "worker_lost", "message": "gone"})
-        self.perform(self.session.on_output(lost))
+        self.perform(self.session.on_output("listen", lost, self.now))
         return self.events[before:]
 
     def tick(self, seconds: float) -> list[Event]:
@@ -115,8 +116,8 @@ class Client:
 
     def move(self) -> None:
         """Another gateway takes the session over from its serialised state. The resampler is not part of it."""
-        state = msgspec.msgpack.decode(msgspec.msgpack.encode(self.state), type=SessionState)
-        moved = Session(state, self.limits)
+        state = msgspec.msgpack.decode(msgspec.msgpack.encode(self.state), type=TranscriptionState)
+        moved = TranscriptionSession(state, self.limits)
         moved._audio = self.session._audio
         self.session = moved
 
@@ -137,7 +138,7 @@ class Client:
 
     def listen(self, *, settle: bool = False) -> None:
         while not self.closed and (output := self.stream.pull(settle=settle)) is not None:
-            self.perform(self.session.on_output(output))
+            self.perform(self.session.on_output("listen", output, self.now))
 
     def perform(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
@@ -148,11 +149,11 @@ class Client:
                     SERVER_EVENT.validate_json(message, strict=True)
                     self.events.append(json.loads(message))
                     assert event.event_id == f"event_story_{len(self.events)}"
-                case OpenStream():
+                case OnStream("listen", OpenStream()):
                     self.streams.append(Listen(self.script, self.heard))
-                case Push():
-                    self.heard += len(effect.data) // 2
-                    self.pushes.append(effect)
-                    self.stream.push(effect)
+                case OnStream("listen", Push() as push):
+                    self.heard += len(push.data) // 2
+                    self.pushes.append(push)
+                    self.stream.push(push)
                 case Close():
                     self.closed = effect

@@ -1,0 +1,42 @@
+"""Is someone interrupting, or is it a cough? Decided while the assistant speaks, under semantic turn detection."""
+
+import re
+
+import msgspec
+
+from pipelines.transcribe_events import Event
+from pipelines.turns import FRAME_SAMPLES, SAMPLE_RATE_HZ
+
+SPEECH_SAMPLES = 4 * SAMPLE_RATE_HZ // 10
+"""So much speech interrupts, unless its words so far are only fillers."""
+LONG_SPEECH_SAMPLES = 7 * SAMPLE_RATE_HZ // 10
+"""So much speech interrupts in any case."""
+FILLER = re.compile(r"[mh]+|u+h*m*|a+h+|o+h+|e+[hr]+m*|uh+u+h+|h+u+h+|aha")
+
+
+class Onset(msgspec.Struct):
+    """Speech that may yet turn out to be none. Nobody is told of it before that is sure."""
+
+    item: str
+    events: list[Event]
+    """What there will be to tell."""
+    voiced: int = 0
+    """Samples of speech so far."""
+    text: str = ""
+
+    def frame(self, speech: bool) -> None:
+        """Take one more frame of audio."""
+        self.voiced += FRAME_SAMPLES if speech else 0
+
+    @property
+    def interrupts(self) -> bool:
+        """Whether it is sure to be speech that is meant."""
+        if has_words(self.text) or self.voiced >= LONG_SPEECH_SAMPLES:
+            return True
+        return not self.text and self.voiced >= SPEECH_SAMPLES
+
+
+def has_words(text: str) -> bool:
+    """Whether a text says more than "mm-hm"."""
+    words = (re.sub(r"\W", "", word) for word in text.lower().split())
+    return any(word and not FILLER.fullmatch(word) for word in words)
