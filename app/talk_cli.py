@@ -33,6 +33,7 @@ SETTLE_S = 1.5
 UNHEARD_S = 5.0
 """A file of which nothing was heard for so long after its end has no speech."""
 REPLY_TIMEOUT_S = 60.0
+"""A reply in which nothing happens for so long is given up."""
 MIN_TURN_PIECES = 2
 """The server takes no shorter turns."""
 
@@ -125,7 +126,8 @@ class _Talk:
         self._text = text
         self._heard: dict[str, str] = {}
         """The user's words so far, by item."""
-        self._reply = ""
+        self._told_at = time.monotonic()
+        """When the server last said something."""
 
     async def send_file(self, file: Path) -> None:
         """Send a file in real time, then silence until it has been answered. Raises NoReply, NotAudio."""
@@ -147,8 +149,8 @@ class _Talk:
         """Whether nothing more will come. Raises NoReply."""
         if not self._turns.heard_speech:
             return since_end_s > UNHEARD_S
-        if self._turns.awaiting_reply and since_end_s > REPLY_TIMEOUT_S:
-            raise NoReply(f"there was no reply within {REPLY_TIMEOUT_S:g} s")
+        if self._turns.awaiting_reply and time.monotonic() - self._told_at > REPLY_TIMEOUT_S:
+            raise NoReply(f"the server has said nothing for {REPLY_TIMEOUT_S:g} s")
         return not self._turns.awaiting_reply and since_end_s > SETTLE_S
 
     async def send_microphone(self) -> None:
@@ -193,6 +195,7 @@ class _Talk:
     async def listen(self) -> None:
         """Show and play what the server says. Raises ServerError when the connection ends."""
         async for event in self._conversation:
+            self._told_at = time.monotonic()
             match event:
                 case millstream.SpeechStarted():
                     self._turns.speech_started()
@@ -203,9 +206,8 @@ class _Talk:
                     self._show_heard(event)
                 case millstream.ReplyAudio(item, pcm):
                     self._hear(item, pcm)
-                case millstream.ReplyText(_, delta):
-                    self._reply += delta
-                    self._text.form("reply", f"< {self._reply}")
+                case millstream.ReplyText(_, delta) if delta.strip():
+                    self._text.settle("reply", f"< {delta.strip()}")
                 case millstream.ReplyDone(_, status, problem):
                     self._finish_reply(status, problem)
                 case millstream.Refused(code, message, _):
@@ -218,7 +220,7 @@ class _Talk:
     def _hear(self, item: str, pcm: bytes) -> None:
         waited_s = self._turns.reply_heard(time.monotonic())
         if waited_s is not None:
-            self._text.settle("latency", f"  ({waited_s:.2f} s from the end of speech to the first sound of the reply)")
+            self._text.settle("latency", f"  ({waited_s:.2f} s from the end of speech to the first audio)")
         self._playback.play(item, pcm)
 
     def _show_heard(self, event: millstream.Partial | millstream.Final | millstream.TranscriptFailed) -> None:
@@ -234,9 +236,8 @@ class _Talk:
 
     def _finish_reply(self, status: str, problem: str | None) -> None:
         self._turns.reply_done(status)
-        ending = "" if status == "completed" else f" [{status}: {problem}]" if problem else f" [{status}]"
-        self._text.settle("reply", f"< {self._reply}{ending}")
-        self._reply = ""
+        if status != "completed":
+            self._text.settle("reply", f"! reply {status}" + (f": {problem}" if problem else ""))
 
 
 def _enter_strokes() -> asyncio.Queue[str | None]:

@@ -41,12 +41,12 @@ class Connection:
 
 
 @asynccontextmanager
-async def connected(url: str, query: str, api_key: str | None) -> AsyncIterator[Connection]:
+async def connected(url: str, path: str, api_key: str | None) -> AsyncIterator[Connection]:
     """Connect to the server at `url`. Raises OSError if it cannot be reached, ServerError if it refuses, ValueError if
     the URL is none.
     """
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    endpoint = f"{url.replace('http', 'ws', 1).rstrip('/')}/v1/realtime?{query}"
+    endpoint = f"{url.replace('http', 'ws', 1).rstrip('/')}{path}"
     try:
         websocket = await connect(endpoint, additional_headers=headers, max_size=None, compression=None)
     except InvalidURI:

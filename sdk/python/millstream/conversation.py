@@ -101,7 +101,7 @@ async def converse(
         "audio": {"input": audio_input, "output": audio_output},
         **_given(instructions=instructions),
     }
-    async with connected(url, "model=gpt-realtime", api_key) as connection:
+    async with connected(url, "/v1/realtime", api_key) as connection:
         conversation = Conversation(connection)
         await conversation.update(session)
         while (message := await connection.receive())["type"] != "session.updated":

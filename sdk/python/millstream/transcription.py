@@ -78,7 +78,7 @@ async def transcribe(
     `turn_detection` is the protocol's object, for instance `{"type": "semantic_vad"}`; without it the server ends turns
     after half a second of silence. Raises OSError if the server cannot be reached, ServerError if it refuses.
     """
-    async with connected(url, "intent=transcription", api_key) as connection:
+    async with connected(url, "/v1/realtime?intent=transcription", api_key) as connection:
         transcription = Transcription(connection)
         audio_input: dict[str, Any] = {}
         if language:
