@@ -8,8 +8,6 @@ class Turns:
         """`silence_s`: the pause that ends a turn, which the server counts as part of it."""
         self.heard_speech = False
         self.awaiting_reply = False
-        self.replies = 0
-        """Replies that were completed."""
         self._silence_s = silence_s
         self._began_at = 0.0
         self._spoken_until: float | None = None
@@ -41,5 +39,4 @@ class Turns:
 
     def reply_done(self, status: str) -> None:
         """A reply is over; one that was cancelled was interrupted by a new turn, which gets its own."""
-        self.replies += status == "completed"
         self.awaiting_reply = self.awaiting_reply and status == "cancelled"

@@ -39,8 +39,11 @@ def think(settings: WorkerSettings) -> Service:
 
 def speak(settings: WorkerSettings) -> Service:
     """Speech for text that arrives as a stream (24 kHz mono PCM)."""
+    import torch
+
     from models.tts.kokoro import Kokoro
 
+    torch.set_num_threads(settings.threads)
     (voices,) = _checkpoint(settings, settings.tts_voices).glob("*.safetensors")
     tts = Kokoro(_checkpoint(settings, settings.tts_model), voices, settings.slots, settings.threads)
     return Service("speak", lanes=[[tts]], device="cpu")
