@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from tests.models.lm.endpoints import chunk, running_endpoint, says
 from tests.workers.harness import SLACK_S, Heard, gateway
 from tests.workers.test_worker_process import worker
 from workers.broker.client import Stream, StreamClient
@@ -73,3 +74,21 @@ async def test_conversations(client: StreamClient) -> None:
     while outputs[-1].meta["reason"] == "cancelled":
         outputs = await answer(heard[2])
     assert "Paris" in text(outputs)
+
+
+async def test_an_endpoint(redis: Redis, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_endpoint() as endpoint:
+        endpoint.answers = [says(chunk(content="Hello."), chunk(finish="stop")), says("no", status=400)]
+        monkeypatch.setenv("MILLSTREAM_LLM_URL", endpoint.url)
+        monkeypatch.setenv("MILLSTREAM_LLM_MODEL", "theirs")
+        monkeypatch.setenv("MILLSTREAM_LLM_API_KEY", "secret")
+        async with gateway(redis) as client, worker("think", redis, tmp_path, redis_url):
+            heard = Heard()
+            stream = await client.open("think", {}, heard)
+            ask(stream, "Hi")
+            assert text(await answer(heard)) == "Hello."
+            ask(stream, "Hi")
+            (failed,) = await answer(heard)
+            assert failed.meta["error"]["code"] == "endpoint_error"
+        assert endpoint.requests[0]["model"] == "theirs"
+        assert endpoint.keys[0] == "Bearer secret"
