@@ -24,6 +24,7 @@ from app.rest.chat import chat_completions
 from app.rest.speech import speech
 from app.rest.transcriptions import transcriptions
 from app.settings import Settings
+from app.tracing import export_traces
 from app.transports.websocket import realtime
 from workers.broker.client import StreamClient
 from workers.broker.connection import connect
@@ -61,6 +62,8 @@ def create_app(settings: Settings) -> Starlette:
         redis = connect(settings.redis_url)
         streams = StreamClient(redis, f"gateway-{uuid4().hex[:12]}", settings.claim_timeout_s)
         gatekeeper = Gatekeeper(settings.api_keys, settings.allowed_origins)
+        if settings.otlp_endpoint is not None:
+            export_traces(settings.otlp_endpoint)
         running = asyncio.create_task(streams.run())
         running.add_done_callback(_stop_process_on_error)
         settle_memory()
