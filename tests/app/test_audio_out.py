@@ -24,7 +24,8 @@ def audio(seconds: float, value: int = 1) -> bytes:
 def played(path: Path) -> bytes:
     with wave.open(str(path)) as written:
         assert (written.getframerate(), written.getnchannels(), written.getsampwidth()) == (24_000, 1, 2)
-        return written.readframes(written.getnframes())
+        pcm: bytes = written.readframes(written.getnframes())
+        return pcm
 
 
 def test_all_is_played(tmp_path: Path) -> None:
