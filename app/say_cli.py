@@ -1,5 +1,6 @@
 """`millstream say`: text as speech, played or written to a file while it is synthesised."""
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,7 +57,7 @@ async def _speech(url: str, api_key: str | None, request: dict[str, Any]) -> Asy
 
 def _reason(answer: httpx.Response, body: bytes) -> str:
     try:
-        return str(httpx.Response(200, content=body).json()["error"]["message"])
+        return f"the server refused: {json.loads(body)['error']['message']}"
     except (ValueError, LookupError, TypeError):
         return f"what answers is no Millstream server: HTTP {answer.status_code}"
 
