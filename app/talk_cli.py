@@ -141,7 +141,7 @@ class _Talk:
         while not self._answered(time.monotonic() - ended_at):
             await self._conversation.send(bytes(PIECE_BYTES))
             await asyncio.sleep(PIECE_S)
-        if not self._turns.heard_speech:
+        if not self._turns.heard_words:
             raise NoReply(f"{file}: no speech was heard")
         await self._playback.sink.finish()
 
@@ -230,8 +230,10 @@ class _Talk:
                 self._text.form(item, f"> {self._heard[item]}")
             case millstream.Final(item, transcript, _):
                 self._heard.pop(item, None)
-                self._text.settle(item, f"> {transcript}")
+                self._turns.transcribed(transcript)
+                self._text.settle(item, f"> {transcript}" if transcript else "")
             case millstream.TranscriptFailed(item, code, message):
+                self._turns.transcribed("")
                 self._text.settle(item, f"! not transcribed: {message} ({code})")
 
     def _finish_reply(self, status: str, problem: str | None) -> None:

@@ -7,6 +7,7 @@ class Turns:
     def __init__(self, silence_s: float) -> None:
         """`silence_s`: the pause that ends a turn, which the server counts as part of it."""
         self.heard_speech = False
+        self.heard_words = False
         self.awaiting_reply = False
         self._silence_s = silence_s
         self._began_at = 0.0
@@ -29,6 +30,13 @@ class Turns:
         """The user has ended the turn by hand."""
         self.heard_speech = self.awaiting_reply = True
         self._spoken_until = now
+
+    def transcribed(self, text: str) -> None:
+        """The user's words; speech without any is not answered."""
+        if text:
+            self.heard_words = True
+        else:
+            self.awaiting_reply = False
 
     def reply_heard(self, now: float) -> float | None:
         """A reply's audio has come. Returns how long after the end of speech, if it is the first since."""

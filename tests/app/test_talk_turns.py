@@ -46,3 +46,16 @@ def test_the_interrupting_turn_is_still_to_be_answered(turns: Turns) -> None:
     assert turns.reply_heard(now=107.0) == pytest.approx(1.5)
     turns.reply_done("failed")
     assert not turns.awaiting_reply
+
+
+def test_speech_without_words_is_not_answered(turns: Turns) -> None:
+    turns.speech_started()
+    turns.speech_stopped(at=1.0)
+    turns.transcribed("")
+    assert turns.heard_speech
+    assert not turns.heard_words
+    assert not turns.awaiting_reply
+    turns.speech_started()
+    turns.transcribed("Hello.")
+    assert turns.heard_words
+    assert turns.awaiting_reply
