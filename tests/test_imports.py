@@ -84,7 +84,7 @@ def test_models_load_no_broker() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["workers.broker.client", "workers.supervisor", "workers.lifetime", "models.catalog", "models.tts.voices"]
+    "module", ["workers.broker.client", "workers.supervisor", "workers.lifetime", "models.catalog"]
 )
 def test_shared_modules_load_no_network(module: str) -> None:
     assert not parts(loaded(f"import {module}")) & (HEAVY | {"numpy"})

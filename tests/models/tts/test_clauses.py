@@ -6,13 +6,27 @@ from hypothesis import strategies as st
 
 from models.tts.clauses import MAX_CLAUSE_CHARS, REACH, STAGES, ClauseSplitter
 
-PROSE = st.lists(
-    st.sampled_from(
-        ["Dr.", "Who", "U.S.", "3.14", "and", "because", "yes,", "stop.", "really?", '"Go!"', "—", "1.", "😀", "\n", "\n\n"]
-        + ["  ", "e.g.", "(so)", "x" * 50, "https://example.com/a.b", "ok;", "...", "I.", "she"]
+WORDS = [
+    *(
+        "Dr.",
+        "Who",
+        "U.S.",
+        "3.14",
+        "and",
+        "because",
+        "yes,",
+        "stop.",
+        "really?",
+        '"Go!"',
+        "—",
+        "1.",
+        "😀",
+        "\n",
+        "\n\n",
     ),
-    max_size=60,
-).map(" ".join)
+    *("  ", "e.g.", "(so)", "x" * 50, "https://example.com/a.b", "ok;", "...", "I.", "she"),
+]
+PROSE = st.lists(st.sampled_from(WORDS), max_size=60).map(" ".join)
 
 
 def split(*pieces: str) -> list[str]:

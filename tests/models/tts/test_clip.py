@@ -25,7 +25,7 @@ def utterance(mark: str) -> Utterance:
 
 
 def samples(pcm: bytes) -> FloatArray:
-    return np.frombuffer(pcm, "<i2") / np.float32(32_768)
+    return np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32_768)
 
 
 @pytest.mark.parametrize(("mark", "speed"), [(".", 1.0), (",", 1.0), ("?", 2.0)])

@@ -18,7 +18,7 @@ SPEED = 1.2
 
 @pytest.fixture(scope="module")
 def ids(pronouncer: Pronouncer) -> list[int]:
-    utterance = pronouncer.utter("A rainbow is sunlight, bent by drops of water.", "en-US", final=True)
+    utterance = pronouncer.utter("A rainbow is light.", "en-US", final=True)
     assert utterance is not None
     return utterance.ids
 
@@ -64,6 +64,6 @@ def test_durations_are_those_of_the_audio(exact: KokoroNetwork, ids: list[int]) 
 
 
 def test_speed_shortens(exact: KokoroNetwork, ids: list[int]) -> None:
-    slow, normal, fast = (len(exact.speak(ids[:12], VOICE, speed).audio) for speed in (0.5, 1.0, 2.0))
-    assert slow > 1.6 * normal
+    slow, normal, fast = (len(exact.speak(ids[:9], VOICE, speed).audio) for speed in (0.6, 1.0, 2.0))
+    assert slow > 1.3 * normal
     assert normal > 1.4 * fast

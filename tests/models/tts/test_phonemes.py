@@ -40,7 +40,9 @@ def test_nothing_to_say(pronouncer: Pronouncer, text: str) -> None:
     assert pronouncer.utter(text, "en-US", final=True) is None
 
 
-@pytest.mark.parametrize("text", ["8" * MAX_CLAUSE_CHARS, "W.W. " * 24, "100% " * 24, "x" * 120, "www." + "/" * 110 + "a"])
+@pytest.mark.parametrize(
+    "text", ["8" * MAX_CLAUSE_CHARS, "W.W. " * 24, "100% " * 24, "x" * 120, "www." + "/" * 110 + "a"]
+)
 def test_much_to_say_is_said_in_parts(pronouncer: Pronouncer, text: str) -> None:
     parts = 0
     while text:

@@ -27,13 +27,18 @@ def hear(whisper: Whisper, spoken: list[Output]) -> Output:
 @pytest.mark.parametrize(
     ("text", "voice", "heard"),
     [
-        ("Dr. Who told us, pi is about 3.14.", "af_heart", "dr who told us pi is about 314"),
+        ("Dr. Who said, pi is about 3.14.", "af_heart", "dr who said pi is about 314"),
         ("My train to London leaves at 10:30.", "bm_george", "my train to london leaves at 1030"),
-        ("The **U.S.** spent $2.5 million, e.g. on ships!", "am_michael", "the us spent 25 million for example on ships"),
+        (
+            "The **U.S.** spent $2.5 million, e.g. on ships!",
+            "am_michael",
+            "the us spent 25 million for example on ships",
+        ),
     ],
 )
 def test_is_heard(kokoro: Kokoro, whisper: Whisper, text: str, voice: str, heard: str) -> None:
-    assert plain(hear(whisper, say(kokoro, text, voice=voice)).meta["text"]).split() == heard.split()
+    text = plain(hear(whisper, say(kokoro, text, voice=voice)).meta["text"])
+    assert text.replace("doctor", "dr").split() == heard.split()
 
 
 def test_words_are_heard_when_it_says(kokoro: Kokoro, whisper: Whisper) -> None:
@@ -44,6 +49,8 @@ def test_words_are_heard_when_it_says(kokoro: Kokoro, whisper: Whisper) -> None:
         for output in spoken[:-1]
         for first, last, start, end in output.meta["words"]
     ]
-    heard = [((start + end) / 2 * 1.5, plain(word).strip()) for word, start, end, _ in hear(whisper, spoken).meta["words"]]
+    heard = [
+        ((start + end) / 2 * 1.5, plain(word).strip()) for word, start, end, _ in hear(whisper, spoken).meta["words"]
+    ]
     assert [word for _, word in heard] == [plain(word) for _, word in said]
     assert max(abs(here - there) for (here, _), (there, _) in zip(heard, said, strict=True)) < 0.3 * 24_000
