@@ -39,6 +39,8 @@ from pipelines.transcribe_events import (
 from pipelines.turns import SemanticVad
 
 LISTEN, THINK = "listen", "think"
+FAULTS = frozenset({"error", "lost", "refused"})
+"""Kinds of output with which a stream ends of itself."""
 MAX_OUT_OF_BAND = 4
 MAX_FAILURES = 3
 """Streams to the language model lost in a row, without a word between them, after which the pipeline gives up."""
@@ -157,20 +159,28 @@ class Converse:
         """Take what a stream produced."""
         if stream == LISTEN:
             return self._on_listen(output, now)
-        failed = output.kind in ("error", "lost", "refused")
-        if stream == THINK and failed:
+        if stream == THINK and output.kind in FAULTS:
             return self._think_lost(output, now)
         service, _, reply_id = stream.partition(":")
         for state in self._state.replies:
             if reply_id == state.id or (stream == THINK == state.think and state.number == output.meta["number"]):
-                reply = self._reply(state)
-                if service == THINK and failed:
-                    return self._end(reply, _failed(output), now)
-                if service == THINK:
-                    self._state.failures = 0
-                    return self._emit(reply, reply.on_thought(output, now), now)
-                return self._emit(reply, reply.on_speech(output, now), now)
+                return self._on_reply(state, service, output, now)
         return []
+
+    def _on_reply(self, state: ReplyState, service: str, output: StreamOutput, now: float) -> list[Effect]:
+        """Take what one of a reply's streams produced. A guess that is over is still there, and says nothing more."""
+        reply = self._reply(state)
+        if reply.over:
+            return []
+        if service == THINK and output.kind in FAULTS:
+            return self._end(reply, _failed(output), now)
+        if service == THINK:
+            self._state.failures = 0
+            return self._emit(reply, reply.on_thought(output, now), now)
+        thinking = state.thought is None
+        effects = reply.on_speech(output, now)
+        silenced = self._silence(state) if thinking and reply.over else []
+        return [*silenced, *self._emit(reply, effects, now)]
 
     def _on_listen(self, output: StreamOutput, now: float) -> list[Effect]:
         onset = self._state.onset
