@@ -447,7 +447,7 @@ class Converse:
             return [GaveUp(output.meta["code"], output.meta["message"])]
         state.asked = state.turn = 0
         effects: list[Effect] = [OnStream(THINK, OpenStream(THINK))]
-        for lost in [reply for reply in state.replies if reply.think == THINK and reply.asked]:
+        for lost in [reply for reply in state.replies if reply.think == THINK and reply.asked and not reply.thought]:
             reply = self._reply(lost)
             effects += self._abandon(lost) if lost.guess else self._emit(reply, reply.end(_failed(output)), now)
         return effects
