@@ -189,7 +189,7 @@ class Converse:
             self._state.voice_at = now if speech else self._state.voice_at
             if onset is not None:
                 onset.frame(speech)
-        elif output.kind == "partial" and onset is not None:
+        elif output.kind == "partial" and onset is not None and self._listen.is_of(onset.item, output.meta["segment"]):
             onset.text = output.meta["text"]
         effects = self._heard(self._listen.on_output(output), now)
         onset = self._state.onset
@@ -209,6 +209,8 @@ class Converse:
     def _on_event(self, event: transcribe_events.Event, now: float) -> list[Effect]:
         state = self._state
         match event:
+            case SpeechStarted(item) if state.onset is not None:
+                return [*self._confirm_onset(now), *self._on_event(event, now)]
             case SpeechStarted(item):
                 if self._audible(now) and isinstance(state.config.listen.detection, SemanticVad):
                     state.onset = Onset(item, [event])
@@ -244,9 +246,13 @@ class Converse:
         return now < self._state.playing_until or (active is not None and active.request.audio)
 
     def _on_held(self, onset: Onset, event: transcribe_events.Event, now: float) -> list[Effect]:
-        """Something about speech of which nobody knows yet."""
+        """Something about speech of which nobody knows yet. What the client itself makes an item of is told at once,
+        and so is speech after which more follows before its text is known.
+        """
         onset.events.append(event)
         match event:
+            case Committed() if not onset.stopped:
+                return self._confirm_onset(now)
             case Likely(_, text) if has_words(text):
                 return self._confirm_onset(now)
             case Completed(_, text):
@@ -264,10 +270,7 @@ class Converse:
         onset, self._state.onset = self._state.onset, None
         assert onset is not None
         started, *later = onset.events
-        effects: list[Effect] = [started, *self._interrupted(now)]
-        for event in later:
-            effects += self._on_event(event, now)
-        return effects
+        return [started, *self._interrupted(now), *self._heard(later, now)]
 
     def _interrupted(self, now: float) -> list[Effect]:
         """The user speaks."""
