@@ -101,6 +101,7 @@ class Converse:
     def configure(self, config: ConverseConfig, now: float) -> list[Effect]:
         """Listen differently from the audio received so far on, and reply differently from now on."""
         before, self._state.config = self._state.config, config
+        self._state.wanted = self._state.wanted and config.create_response
         effects = self._drop_guess() if before.reply != config.reply else []
         if before.listen != config.listen:
             effects += self._heard(self._listen.configure(config.listen), now)
@@ -136,7 +137,10 @@ class Converse:
         if not request.in_conversation and len(self._out_of_band()) >= MAX_OUT_OF_BAND:
             message = f"at most {MAX_OUT_OF_BAND} out-of-band responses can be in progress"
             raise ReplyError("too_many_responses", message, "response.conversation")
-        effects = self._drop_guess() if request.in_conversation else []
+        effects: list[Effect] = []
+        if request.in_conversation:
+            self._state.wanted = False
+            effects = self._drop_guess()
         state = self._new_reply(request)
         if context is None:
             state.waiting = list(self._state.unheard)
@@ -150,7 +154,7 @@ class Converse:
         named = [state for state in told if state.id == reply_id] if reply_id else [self._active()]
         if not named or named[0] is None:
             raise ReplyError("response_cancel_not_active", "there is no such response in progress", "response_id")
-        self._state.wanted = False
+        self._state.wanted = self._state.wanted and not named[0].request.in_conversation
         return self._end(self._reply(named[0]), CLIENT_CANCELLED, now)
 
     # --- what the streams produce ---
@@ -229,7 +233,7 @@ class Converse:
                 return self._drop_guess()
             case Cleared():
                 state.speaking = False
-                return [event, *self._drop_guess()]
+                return [event, *self._drop_guess(), *self._reply_if_wanted(now)]
             case Completed(item, text):
                 self._set_text(item, text)
                 return [event, *self._text_settled(item, now), *self._turn_over(item, text, now)]
@@ -324,18 +328,21 @@ class Converse:
         guessed = next((reply for reply in state.replies if reply.guess is not None), None)
         if guessed is not None and guessed.guess == Guess(item, text) and state.config.create_response:
             guessed.trace.turn_end = state.turn_end
+            state.wanted = False
             reply = self._reply(guessed)
             return self._emit(reply, reply.reveal(now), now)
-        effects = self._drop_guess()
-        if not text.strip() or state.speaking or not state.config.create_response:
-            return effects
-        active = self._active()
-        if active is None:
-            return [*effects, *self._reply_to_turn(now)]
-        state.wanted = state.wanted or active.asked
-        return effects
+        effects, active = self._drop_guess(), self._active()
+        if text.strip() and state.config.create_response and (active is None or active.asked):
+            state.wanted = True
+        return [*effects, *self._reply_if_wanted(now)]
 
     # --- replies ---
+
+    def _reply_if_wanted(self, now: float) -> list[Effect]:
+        """Reply to turns without a reply, once nobody speaks."""
+        if not self._state.wanted or self._state.speaking or self._active() is not None:
+            return []
+        return self._reply_to_turn(now)
 
     def _guess(self, guess: Guess, now: float) -> list[Effect]:
         """Begin to reply to a turn that may be over."""
@@ -368,6 +375,7 @@ class Converse:
         return [OnStream(THINK, Cancel(self._state.turn))]
 
     def _reply_to_turn(self, now: float) -> list[Effect]:
+        self._state.wanted = False
         state = self._new_reply(self._state.config.reply)
         state.waiting = list(self._state.unheard)
         trace = state.trace
@@ -424,10 +432,7 @@ class Converse:
         effects: list[Effect] = self._trim()
         if reply.state.think != THINK:
             effects.append(OnStream(reply.state.think, CloseStream()))
-        elif state.wanted and not state.speaking:
-            state.wanted = False
-            effects += self._reply_to_turn(now)
-        return effects
+        return [*effects, *self._reply_if_wanted(now)]
 
     def _active(self) -> ReplyState | None:
         """The conversation's reply in progress of which the client knows."""
