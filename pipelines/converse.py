@@ -120,8 +120,11 @@ class Converse:
         return [*self._drop_guess(), *self._text_settled(item, now)]
 
     def truncate_item(self, item: str, content_index: int, audio_end_ms: int, now: float) -> list[Effect]:
-        """Cut a spoken item to what was heard, and end the reply that is still making it. Raises ItemError."""
+        """Cut a spoken item to what was heard, and end the reply that is still making it: the client has stopped
+        playback. Raises ItemError.
+        """
         self.conversation.truncate(item, content_index, audio_end_ms)
+        self._state.playing_until = now
         effects = self._drop_guess()
         for state in [state for state in self._state.replies if item in state.items]:
             effects += self._end(self._reply(state), CLIENT_CANCELLED, now)
