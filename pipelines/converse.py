@@ -6,6 +6,7 @@ meant.
 """
 
 from collections.abc import Callable, Iterable
+from itertools import chain
 
 from pipelines import transcribe_events
 from pipelines.conversation import Conversation, ItemError, prompt
@@ -113,10 +114,11 @@ class Converse:
         return previous, [*self._drop_guess(), *self._trim()]
 
     def delete_item(self, item: str, now: float) -> list[Effect]:
-        """Take an item out of the history. Raises ItemError."""
+        """Take an item out of the history; a turn that is taken out gets no reply. Raises ItemError."""
         if any(item in reply.items for reply in self._state.replies):
             raise ItemError("item_in_progress", "the item belongs to a response that is in progress", "item_id")
         self.conversation.delete(item)
+        self._state.ended = [other for other in self._state.ended if other != item]
         return [*self._drop_guess(), *self._text_settled(item, now)]
 
     def truncate_item(self, item: str, content_index: int, audio_end_ms: int, now: float) -> list[Effect]:
@@ -145,8 +147,9 @@ class Converse:
             self._state.wanted = False
             effects = self._drop_guess()
         state = self._new_reply(request)
+        unheard = self._state.unheard
+        state.waiting = list(unheard) if context is None else [item.id for item in context if item.id in unheard]
         if context is None:
-            state.waiting = list(self._state.unheard)
             state.commits = sum(marker.action == "commit" for marker in self._listen.state.markers)
         state.context = context
         return state.id, [*effects, *self._begin(self._reply(state), now)]
@@ -186,8 +189,9 @@ class Converse:
             return self._emit(reply, reply.on_thought(output, now), now)
         thinking = state.thought is None
         effects = reply.on_speech(output, now)
-        silenced = self._silence(state) if thinking and reply.over else []
-        return [*silenced, *self._emit(reply, effects, now)]
+        if thinking and reply.over:
+            return [*self._silence(state), *self._emit(reply, effects, now)]
+        return self._emit(reply, effects, now)
 
     def _on_listen(self, output: StreamOutput, now: float) -> list[Effect]:
         onset = self._state.onset
@@ -295,7 +299,10 @@ class Converse:
         self.conversation.add(Message(item, "user", [Part("input_audio")]))
         self._state.unheard.append(item)
         effects = self._trim()
-        return effects if item in self._state.ended else [*effects, *self._commit_settled(item, now)]
+        if item in self._state.ended:
+            return effects
+        self._state.speaking = False
+        return [*effects, *self._drop_guess(), *self._commit_settled(item, now)]
 
     def _commit_settled(self, item: str | None, now: float) -> list[Effect]:
         """A commit has taken effect; it made `item`, if anything."""
@@ -308,7 +315,8 @@ class Converse:
         return effects
 
     def _set_text(self, item_id: str, text: str) -> None:
-        for item in self.conversation.items:
+        contexts = [reply.context for reply in self._state.replies if reply.context is not None]
+        for item in chain(self.conversation.items, *contexts):
             if item.id == item_id and isinstance(item, Message):
                 item.content[0].text = text
 
@@ -386,7 +394,6 @@ class Converse:
         return self._begin(self._reply(state), now)
 
     def _new_reply(self, request: ReplyRequest) -> ReplyState:
-        self._state.made += 1
         name = self._new_item().replace("item_", "resp_", 1)
         state = ReplyState(name, request, THINK if request.in_conversation else f"{THINK}:{name}")
         self._state.replies.append(state)
