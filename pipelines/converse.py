@@ -67,8 +67,8 @@ class Converse:
 
     def __init__(self, state: ConverseState, new_item: Callable[[], str]) -> None:
         self._state = state
-        self._new_item = new_item
-        self._listen = Transcribe(state.listen, new_item)
+        self._name = new_item
+        self._listen = Transcribe(state.listen, self._new_item)
 
     @property
     def state(self) -> ConverseState:
@@ -110,6 +110,8 @@ class Converse:
 
     def create_item(self, item: Item, after: str | None) -> tuple[str | None, list[Effect]]:
         """Add an item to the history. Returns the id of the one before it. Raises ItemError."""
+        if any(item.id == heard.id for heard in self._listen.state.items):
+            raise ItemError("item_exists", f"there is an item {item.id!r} already", "item.id")
         previous = self.conversation.add(item, after)
         return previous, [*self._drop_guess(), *self._trim()]
 
@@ -454,6 +456,13 @@ class Converse:
 
     def _reply(self, state: ReplyState) -> Reply:
         return Reply(state, self.conversation, self._new_item)
+
+    def _new_item(self) -> str:
+        """A name for an item, which may not be one that the client has given."""
+        taken = {item.id for item in self.conversation.items}
+        while (name := self._name()) in taken:
+            pass
+        return name
 
     # --- trouble ---
 
