@@ -26,7 +26,7 @@ from pipelines.converse_events import (
 )
 from pipelines.converse_state import ConverseConfig, ConverseState
 from pipelines.effects import Cancel, CloseStream, OnStream, OpenStream, Push, StreamOutput
-from pipelines.items import Item, Message, Part
+from pipelines.items import FunctionCall, Item, Message, Part
 from pipelines.replies import ReplyRequest
 from pipelines.transcribe_events import Delta
 from pipelines.transcribe_state import TranscribeConfig, TranscribeState
@@ -243,7 +243,7 @@ class Story:
         match stream, action:
             case Listen(), Push():
                 stream.push(action)
-            case (Think() | Speak()), Push():
+            case ((Think() | Speak()), Push()):
                 stream.push(action, self.now)
             case Think(), Cancel(turn):
                 stream.cancel(turn, self.now)
@@ -351,8 +351,7 @@ def check_replies(story: Story) -> None:
             case ItemFinished(reply, _, item):
                 assert items[item.id] == reply
                 assert item.status in ("completed", "incomplete")
-                text = item.content[0].text if isinstance(item, Message) else getattr(item, "arguments", "")
-                assert texts.pop(item.id, "").startswith(text or "")
+                assert texts.pop(item.id, "").startswith(_text(item))
                 items[item.id] = "finished"
             case ReplyFinished(reply, _, finished):
                 assert reply in started
@@ -364,6 +363,16 @@ def check_replies(story: Story) -> None:
     assert set(started) - over == active
     owners = {state.id for state in story.pipeline.state.replies}
     assert {name.partition(":")[2] for name in story.streams if ":" in name} <= owners
+
+
+def _text(item: Item) -> str:
+    """What an item of a reply says or asks for."""
+    match item:
+        case Message(content=[part]):
+            return part.text or ""
+        case FunctionCall(arguments=arguments):
+            return arguments
+    raise AssertionError(f"no reply makes {item}")
 
 
 def answers(*texts: Answer) -> Brain:

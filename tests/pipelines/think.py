@@ -125,9 +125,7 @@ def done(
     number: int, reason: str, text: str = "", tokens: int = 0, error: dict[str, Any] | None = None
 ) -> StreamOutput:
     usage = {"prompt_tokens": 20, "cached_tokens": 5, "completion_tokens": tokens}
-    return StreamOutput(
-        "done", meta={"number": number, "reason": reason, "text": text, "usage": usage, "error": error}
-    )
+    return StreamOutput("done", meta={"number": number, "reason": reason, "text": text, "usage": usage, "error": error})
 
 
 def _token(number: int, index: int, text: str) -> StreamOutput:
