@@ -35,6 +35,10 @@ class Settings(CommonSettings):
         {"listen": 1, "think": 1, "speak": 1}, description="Services that `serve` starts, and how many of each."
     )
 
+    otlp_endpoint: str | None = Field(
+        None, description="OTLP/HTTP address for traces, for instance http://127.0.0.1:4318/v1/traces."
+    )
+
     max_sessions: int = Field(256, ge=1, description="Sessions and requests in progress on one gateway.")
     claim_timeout_s: float = Field(2.0, gt=0, description="How long a session waits for a worker's free slot.")
     recovery_timeout_s: float = Field(

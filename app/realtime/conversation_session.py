@@ -22,7 +22,7 @@ from pipelines.conversation import ItemError
 from pipelines.converse import Converse, ReplyError
 from pipelines.converse_state import ConverseState
 from pipelines.effects import OnStream, StreamOutput
-from pipelines.items import Item
+from pipelines.items import Item, Message
 from pipelines.replies import ReplyRequest
 from pipelines.transcribe_state import TranscribeState
 
@@ -224,7 +224,6 @@ class ConversationSession(Session):
                 self._send(events.ResponseCreated(response=response)),
                 self._send(events.RateLimitsUpdated(rate_limits=[])),
             ]
-        self._outputs.pop(name, None)
         response = self.state.responses.pop(name).shown(name) | finished_response(event)
         return [self._send(events.ResponseDone(response=response))]
 
@@ -233,7 +232,8 @@ class ConversationSession(Session):
         if isinstance(event, converse_events.ItemStarted):
             return self._send_all(started_item(event, joined=joined))
         previous = self._pipeline.conversation.before(event.item.id) if joined else None
-        tail = self._outputs[event.reply].encode(b"", last=True) if event.reply in self._outputs else []
+        spoken = event.reply in self._outputs and isinstance(event.item, Message)
+        tail = self._outputs.pop(event.reply).encode(b"", last=True) if spoken else []
         effects = [self._audio_delta(event.reply, event.index, event.item.id, delta) for delta in tail]
         return [*effects, *self._send_all(finished_item(event, previous, joined=joined))]
 

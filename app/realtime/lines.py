@@ -7,6 +7,9 @@ from pipelines.effects import Action, Cancel, CloseStream, OpenStream, Push, Str
 from workers.broker.client import ServerFull, Stream, StreamClient
 from workers.broker.envelope import Envelope
 
+MAX_WAITING_BYTES = 64_000
+"""With more than this waiting for a stream to open, the client is not read."""
+
 OnOutput = Callable[[str, StreamOutput], None]
 
 
@@ -19,7 +22,7 @@ class Line:
         self._on_output = on_output
         self._stream: Stream | None = None
         self._opening: asyncio.Task[None] | None = None
-        self._waiting: list[Action] = []
+        self._waiting: list[Push | Cancel] = []
 
     def open(self, service: str, options: dict[str, object], timeout_s: float | None) -> None:
         """Begin to reserve a slot of `service`; a refusal comes as an output of kind `refused`."""
@@ -39,8 +42,9 @@ class Line:
             _perform(self._stream, action)
 
     async def writable(self) -> None:
-        """Wait until the stream takes more."""
-        await self.opened()
+        """Wait until there is room for more."""
+        if sum(len(action.data) for action in self._waiting if isinstance(action, Push)) > MAX_WAITING_BYTES:
+            await self.opened()
         if self._stream is not None:
             await self._stream.writable()
 
@@ -66,8 +70,7 @@ class Line:
         self._opening, self._stream = None, stream
         waiting, self._waiting = self._waiting, []
         for action in waiting:
-            if isinstance(action, Push | Cancel):
-                _perform(stream, action)
+            _perform(stream, action)
 
     def _receive(self, envelope: Envelope) -> None:
         if envelope.kind != "closed":
