@@ -86,10 +86,10 @@ class Talker:
         deltas = (event.delta for event in self.of("output_audio.delta") if event.response_id == response.id)
         return b"".join(base64.b64decode(delta) for delta in deltas)
 
-    def after(self, kind: str) -> list[Any]:
-        """Events that came after the last one of a type."""
-        last = max(index for index, heard in enumerate(self.kinds) if heard.endswith(kind))
-        return list(self.heard.events[last + 1 :])
+    def after(self, kind: str, count: int = 1) -> list[Any]:
+        """Events that came after the `count`-th of a type."""
+        places = [index for index, heard in enumerate(self.kinds) if heard.endswith(kind)]
+        return list(self.heard.events[places[count - 1] + 1 :])
 
 
 def detecting(kind: str, **fields: Any) -> dict[str, Any]:

@@ -120,16 +120,16 @@ async def test_semantic_turns(server: Server) -> None:
         await talker.say(clip("story") + silence(1.5))
         await talker.wait("output_audio.delta")
         await talker.say(cough() + silence(0.5) + clip("backchannel") + silence(1.0), PACED)
-        assert len(talker.of("speech_started")) == 1
-        assert not talker.of("response.done")
+        uninterrupted = list(talker.kinds)
         await talker.say(clip("stop") + silence(2.0), PACED)
         interrupted = await talker.done()
 
     assert shown.audio.input.turn_detection.type == "semantic_vad"
     assert shown.audio.input.turn_detection.interrupt_response is True
-    assert len(talker.of("speech_started")) == 2
+    assert uninterrupted.count("input_audio_buffer.speech_started") == 1
+    assert "response.done" not in uninterrupted
     assert _ended(interrupted) == ("cancelled", "turn_detected")
-    assert not [event for event in talker.after("speech_started") if _is_audio(event, interrupted.id)]
+    assert not [event for event in talker.after("speech_started", 2) if _is_audio(event, interrupted.id)]
 
 
 async def test_function_call(server: Server) -> None:
