@@ -26,6 +26,8 @@ from pipelines.trace import Trace
 
 SLACK_S = 0.05
 """How long the next token or clause of someone who waits for an answer may wait."""
+SAMPLING = {"temperature": 0.3, "top_p": 0.9}
+"""Cautious: the protocol has no say in it, and small models talk nonsense at 1.0."""
 
 Effect = OnStream | ReplyEvent
 
@@ -116,7 +118,7 @@ class Reply:
         state, request = self.state, self.state.request
         state.number = number
         state.trace.asked = now
-        meta: dict[str, Any] = {"messages": prompt, "max_tokens": request.max_tokens}
+        meta: dict[str, Any] = {"messages": prompt, "max_tokens": request.max_tokens, **SAMPLING}
         if request.tools:
             meta |= {"tools": request.tools, "tool_choice": request.tool_choice}
         if request.truncation is not None:
