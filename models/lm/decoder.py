@@ -107,7 +107,7 @@ class Decoder:
         return self._head(state).float()
 
     def _normalise(self, state: Tensor, weight: Tensor) -> Tensor:
-        """RMSNorm (arXiv:1910.07467) of `state` `[n, hidden]` by an fp32 `weight`, in half the passes of torch's own."""
+        """RMSNorm (arXiv:1910.07467) of `state` `[n, hidden]` by an fp32 `weight`, in fewer passes than torch's."""
         norm = torch.linalg.vector_norm(state, dim=-1, keepdim=True, dtype=torch.float32)
         scale = torch.addcmul(self._eps, norm, norm, value=1 / state.shape[-1]).rsqrt_()
         return torch.mul(state, scale * weight, out=torch.empty_like(state))
