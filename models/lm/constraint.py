@@ -11,8 +11,9 @@ from torch import Tensor
 from models.lm.tokens import Tokenizer
 
 CACHED_GRAMMARS = 64
-LIMITS = LLParserLimits(max_grammar_size=100_000, verbose_errors=False)
-"""Keeps the compilation of the largest grammar to tens of milliseconds, since other streams wait for it."""
+MAX_GRAMMAR_CHARACTERS = 128 * 1024
+LIMITS = LLParserLimits(max_grammar_size=50_000, verbose_errors=False)
+"""These keep the compilation of the worst grammar to tens of milliseconds, since other streams wait for it."""
 
 
 class GrammarError(Exception):
@@ -70,6 +71,9 @@ class Grammars:
         return torch.from_numpy(unpacked).view(torch.bool)
 
     def _compile(self, grammar: str) -> LLMatcher:
+        if len(grammar) > MAX_GRAMMAR_CHARACTERS:
+            limit = f"at most {MAX_GRAMMAR_CHARACTERS} are allowed"
+            raise GrammarError(f"it makes a grammar of {len(grammar)} characters, {limit}")
         matcher = LLMatcher(self._tokenizer, grammar, log_level=0, limits=LIMITS)
         if matcher.is_error():
             raise GrammarError(_reason(matcher.get_error()))

@@ -133,6 +133,15 @@ def test_unimplemented_keywords_are_passed_by_unless_strict(grammars: Grammars) 
             grammars.constraint(rules)
 
 
+def test_schemas_that_are_too_large_together(grammars: Grammars) -> None:
+    """Other streams wait while a grammar is compiled."""
+    large = {"properties": {f"property {index}": {"type": "string"} for index in range(900)}}
+    tools = [Tool(Function(f"f{index}", parameters=large)) for index in range(8)]
+    rules = grammar.write(None, grammar.argument_schemas(tools, tools), "auto", LISTED) or ""
+    with pytest.raises(GrammarError, match="at most 131072"):
+        grammars.constraint(rules)
+
+
 @pytest.mark.parametrize(
     ("tools", "choice", "param"),
     [
