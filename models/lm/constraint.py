@@ -32,11 +32,6 @@ class Constraint:
         return self._matcher.is_stopped()
 
     @property
-    def complete(self) -> bool:
-        """Whether the reply may end here."""
-        return self._matcher.is_accepting()
-
-    @property
     def error(self) -> str | None:
         """Why the library gave up on this reply: its limits were met."""
         return self._matcher.get_error() or None

@@ -66,7 +66,8 @@ class Decoder:
     def __init__(self, config: DecoderConfig, weights: Mapping[str, Tensor], capacity: int, context: int) -> None:
         self.config = config
         self.context = context
-        self._embedding = weights["model.embed_tokens.weight"]
+        # A copy of its own: a view would keep the whole file that was mapped.
+        self._embedding = weights["model.embed_tokens.weight"].clone()
         self._head = pack(weights["model.embed_tokens.weight" if config.tied else "lm_head.weight"])
         self._norm = weights["model.norm.weight"].float()
         self._layers = [_layer(config, weights, f"model.layers.{index}") for index in range(config.layers)]

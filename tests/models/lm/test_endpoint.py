@@ -17,6 +17,7 @@ from tests.models.lm.endpoints import Endpoint, chunk, event, running_endpoint, 
 KEY = "sk-very-secret"
 STEPS = 1_000
 GREETING = (chunk(role="assistant", content=""), chunk(content="Hel"), chunk(content="lo"), chunk(finish="stop"))
+BAD_KEY = f'{{"error": {{"message": "bad key {KEY}"}}}}'
 DONE = "data: [DONE]\n\n"
 
 
