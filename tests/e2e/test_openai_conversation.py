@@ -4,7 +4,7 @@ import json
 from itertools import pairwise
 from typing import Any, Literal
 
-import jsonschema
+import jsonschema_rs
 import numpy as np
 import pytest
 
@@ -149,7 +149,7 @@ async def test_function_call(server: Server) -> None:
     assert call.type == "function_call"
     assert call.name == "forecast"
     assert call.arguments is not None
-    jsonschema.validate(json.loads(call.arguments), FORECAST["parameters"])
+    jsonschema_rs.validate(FORECAST["parameters"], json.loads(call.arguments))
     assert "".join(event.delta for event in talker.of("arguments.delta")) == call.arguments
     assert not [event for event in talker.of("output_audio.delta") if event.response_id == called.id]
     (message,) = spoken.output or []
@@ -276,7 +276,8 @@ async def test_events_are_numbered(server: Server) -> None:
         await talker.respond(max_output_tokens=8)
         response = await talker.done()
 
-    numbers = [int(event.event_id.rpartition("_")[2]) for event in talker.heard.events]
+    heard: list[Any] = talker.heard.events
+    numbers = [int(event.event_id.rpartition("_")[2]) for event in heard]
     assert all(after == before + 1 for before, after in pairwise(numbers))
     per_delta = SAMPLE_BYTES * 24 * PIECE_MS
     deltas = [len(event.delta) * 3 // 4 for event in talker.of("output_audio.delta")]
@@ -290,4 +291,4 @@ def _ended(response: Any) -> tuple[str | None, str | None]:
 
 
 def _is_audio(event: Any, response_id: str | None) -> bool:
-    return event.type.endswith("output_audio.delta") and event.response_id == response_id
+    return bool(event.type.endswith("output_audio.delta") and event.response_id == response_id)
