@@ -6,6 +6,7 @@ meant.
 """
 
 from collections.abc import Callable, Iterable
+from itertools import chain
 
 from pipelines import transcribe_events
 from pipelines.conversation import Conversation, ItemError, prompt
@@ -39,6 +40,8 @@ from pipelines.transcribe_events import (
 from pipelines.turns import SemanticVad
 
 LISTEN, THINK = "listen", "think"
+FAULTS = frozenset({"error", "lost", "refused"})
+"""Kinds of output with which a stream ends of itself."""
 MAX_OUT_OF_BAND = 4
 MAX_FAILURES = 3
 """Streams to the language model lost in a row, without a word between them, after which the pipeline gives up."""
@@ -64,8 +67,8 @@ class Converse:
 
     def __init__(self, state: ConverseState, new_item: Callable[[], str]) -> None:
         self._state = state
-        self._new_item = new_item
-        self._listen = Transcribe(state.listen, new_item)
+        self._name = new_item
+        self._listen = Transcribe(state.listen, self._new_item)
 
     @property
     def state(self) -> ConverseState:
@@ -99,6 +102,7 @@ class Converse:
     def configure(self, config: ConverseConfig, now: float) -> list[Effect]:
         """Listen differently from the audio received so far on, and reply differently from now on."""
         before, self._state.config = self._state.config, config
+        self._state.wanted = self._state.wanted and config.create_response
         effects = self._drop_guess() if before.reply != config.reply else []
         if before.listen != config.listen:
             effects += self._heard(self._listen.configure(config.listen), now)
@@ -106,19 +110,25 @@ class Converse:
 
     def create_item(self, item: Item, after: str | None) -> tuple[str | None, list[Effect]]:
         """Add an item to the history. Returns the id of the one before it. Raises ItemError."""
+        if any(item.id == heard.id for heard in self._listen.state.items):
+            raise ItemError("item_exists", f"there is an item {item.id!r} already", "item.id")
         previous = self.conversation.add(item, after)
         return previous, [*self._drop_guess(), *self._trim()]
 
     def delete_item(self, item: str, now: float) -> list[Effect]:
-        """Take an item out of the history. Raises ItemError."""
+        """Take an item out of the history; a turn that is taken out gets no reply. Raises ItemError."""
         if any(item in reply.items for reply in self._state.replies):
             raise ItemError("item_in_progress", "the item belongs to a response that is in progress", "item_id")
         self.conversation.delete(item)
+        self._state.ended = [other for other in self._state.ended if other != item]
         return [*self._drop_guess(), *self._text_settled(item, now)]
 
     def truncate_item(self, item: str, content_index: int, audio_end_ms: int, now: float) -> list[Effect]:
-        """Cut a spoken item to what was heard, and end the reply that is still making it. Raises ItemError."""
+        """Cut a spoken item to what was heard, and end the reply that is still making it: the client has stopped
+        playback. Raises ItemError.
+        """
         self.conversation.truncate(item, content_index, audio_end_ms)
+        self._state.playing_until = now
         effects = self._drop_guess()
         for state in [state for state in self._state.replies if item in state.items]:
             effects += self._end(self._reply(state), CLIENT_CANCELLED, now)
@@ -134,10 +144,14 @@ class Converse:
         if not request.in_conversation and len(self._out_of_band()) >= MAX_OUT_OF_BAND:
             message = f"at most {MAX_OUT_OF_BAND} out-of-band responses can be in progress"
             raise ReplyError("too_many_responses", message, "response.conversation")
-        effects = self._drop_guess() if request.in_conversation else []
+        effects: list[Effect] = []
+        if request.in_conversation:
+            self._state.wanted = False
+            effects = self._drop_guess()
         state = self._new_reply(request)
+        unheard = self._state.unheard
+        state.waiting = list(unheard) if context is None else [item.id for item in context if item.id in unheard]
         if context is None:
-            state.waiting = list(self._state.unheard)
             state.commits = sum(marker.action == "commit" for marker in self._listen.state.markers)
         state.context = context
         return state.id, [*effects, *self._begin(self._reply(state), now)]
@@ -148,7 +162,7 @@ class Converse:
         named = [state for state in told if state.id == reply_id] if reply_id else [self._active()]
         if not named or named[0] is None:
             raise ReplyError("response_cancel_not_active", "there is no such response in progress", "response_id")
-        self._state.wanted = False
+        self._state.wanted = self._state.wanted and not named[0].request.in_conversation
         return self._end(self._reply(named[0]), CLIENT_CANCELLED, now)
 
     # --- what the streams produce ---
@@ -157,20 +171,29 @@ class Converse:
         """Take what a stream produced."""
         if stream == LISTEN:
             return self._on_listen(output, now)
-        failed = output.kind in ("error", "lost", "refused")
-        if stream == THINK and failed:
+        if stream == THINK and output.kind in FAULTS:
             return self._think_lost(output, now)
         service, _, reply_id = stream.partition(":")
         for state in self._state.replies:
             if reply_id == state.id or (stream == THINK == state.think and state.number == output.meta["number"]):
-                reply = self._reply(state)
-                if service == THINK and failed:
-                    return self._end(reply, _failed(output), now)
-                if service == THINK:
-                    self._state.failures = 0
-                    return self._emit(reply, reply.on_thought(output, now), now)
-                return self._emit(reply, reply.on_speech(output, now), now)
+                return self._on_reply(state, service, output, now)
         return []
+
+    def _on_reply(self, state: ReplyState, service: str, output: StreamOutput, now: float) -> list[Effect]:
+        """Take what one of a reply's streams produced. A guess that is over is still there, and says nothing more."""
+        reply = self._reply(state)
+        if reply.over:
+            return []
+        if service == THINK and output.kind in FAULTS:
+            return self._end(reply, _failed(output), now)
+        if service == THINK:
+            self._state.failures = 0
+            return self._emit(reply, reply.on_thought(output, now), now)
+        thinking = state.thought is None
+        effects = reply.on_speech(output, now)
+        if thinking and reply.over:
+            return [*self._silence(state), *self._emit(reply, effects, now)]
+        return self._emit(reply, effects, now)
 
     def _on_listen(self, output: StreamOutput, now: float) -> list[Effect]:
         onset = self._state.onset
@@ -179,7 +202,7 @@ class Converse:
             self._state.voice_at = now if speech else self._state.voice_at
             if onset is not None:
                 onset.frame(speech)
-        elif output.kind == "partial" and onset is not None:
+        elif output.kind == "partial" and onset is not None and self._listen.is_of(onset.item, output.meta["segment"]):
             onset.text = output.meta["text"]
         effects = self._heard(self._listen.on_output(output), now)
         onset = self._state.onset
@@ -199,6 +222,8 @@ class Converse:
     def _on_event(self, event: transcribe_events.Event, now: float) -> list[Effect]:
         state = self._state
         match event:
+            case SpeechStarted(item) if state.onset is not None:
+                return [*self._confirm_onset(now), *self._on_event(event, now)]
             case SpeechStarted(item):
                 if self._audible(now) and isinstance(state.config.listen.detection, SemanticVad):
                     state.onset = Onset(item, [event])
@@ -217,7 +242,7 @@ class Converse:
                 return self._drop_guess()
             case Cleared():
                 state.speaking = False
-                return [event, *self._drop_guess()]
+                return [event, *self._drop_guess(), *self._reply_if_wanted(now)]
             case Completed(item, text):
                 self._set_text(item, text)
                 return [event, *self._text_settled(item, now), *self._turn_over(item, text, now)]
@@ -234,9 +259,13 @@ class Converse:
         return now < self._state.playing_until or (active is not None and active.request.audio)
 
     def _on_held(self, onset: Onset, event: transcribe_events.Event, now: float) -> list[Effect]:
-        """Something about speech of which nobody knows yet."""
+        """Something about speech of which nobody knows yet. What the client itself makes an item of is told at once,
+        and so is speech after which more follows before its text is known.
+        """
         onset.events.append(event)
         match event:
+            case Committed() if not onset.stopped:
+                return self._confirm_onset(now)
             case Likely(_, text) if has_words(text):
                 return self._confirm_onset(now)
             case Completed(_, text):
@@ -254,10 +283,7 @@ class Converse:
         onset, self._state.onset = self._state.onset, None
         assert onset is not None
         started, *later = onset.events
-        effects: list[Effect] = [started, *self._interrupted(now)]
-        for event in later:
-            effects += self._on_event(event, now)
-        return effects
+        return [started, *self._interrupted(now), *self._heard(later, now)]
 
     def _interrupted(self, now: float) -> list[Effect]:
         """The user speaks."""
@@ -275,7 +301,10 @@ class Converse:
         self.conversation.add(Message(item, "user", [Part("input_audio")]))
         self._state.unheard.append(item)
         effects = self._trim()
-        return effects if item in self._state.ended else [*effects, *self._commit_settled(item, now)]
+        if item in self._state.ended:
+            return effects
+        self._state.speaking = False
+        return [*effects, *self._drop_guess(), *self._commit_settled(item, now)]
 
     def _commit_settled(self, item: str | None, now: float) -> list[Effect]:
         """A commit has taken effect; it made `item`, if anything."""
@@ -288,7 +317,8 @@ class Converse:
         return effects
 
     def _set_text(self, item_id: str, text: str) -> None:
-        for item in self.conversation.items:
+        contexts = [reply.context for reply in self._state.replies if reply.context is not None]
+        for item in chain(self.conversation.items, *contexts):
             if item.id == item_id and isinstance(item, Message):
                 item.content[0].text = text
 
@@ -311,18 +341,21 @@ class Converse:
         guessed = next((reply for reply in state.replies if reply.guess is not None), None)
         if guessed is not None and guessed.guess == Guess(item, text) and state.config.create_response:
             guessed.trace.turn_end = state.turn_end
+            state.wanted = False
             reply = self._reply(guessed)
             return self._emit(reply, reply.reveal(now), now)
-        effects = self._drop_guess()
-        if not text.strip() or state.speaking or not state.config.create_response:
-            return effects
-        active = self._active()
-        if active is None:
-            return [*effects, *self._reply_to_turn(now)]
-        state.wanted = state.wanted or active.asked
-        return effects
+        effects, active = self._drop_guess(), self._active()
+        if text.strip() and state.config.create_response and (active is None or active.asked):
+            state.wanted = True
+        return [*effects, *self._reply_if_wanted(now)]
 
     # --- replies ---
+
+    def _reply_if_wanted(self, now: float) -> list[Effect]:
+        """Reply to turns without a reply, once nobody speaks."""
+        if not self._state.wanted or self._state.speaking or self._active() is not None:
+            return []
+        return self._reply_to_turn(now)
 
     def _guess(self, guess: Guess, now: float) -> list[Effect]:
         """Begin to reply to a turn that may be over."""
@@ -355,6 +388,7 @@ class Converse:
         return [OnStream(THINK, Cancel(self._state.turn))]
 
     def _reply_to_turn(self, now: float) -> list[Effect]:
+        self._state.wanted = False
         state = self._new_reply(self._state.config.reply)
         state.waiting = list(self._state.unheard)
         trace = state.trace
@@ -362,7 +396,6 @@ class Converse:
         return self._begin(self._reply(state), now)
 
     def _new_reply(self, request: ReplyRequest) -> ReplyState:
-        self._state.made += 1
         name = self._new_item().replace("item_", "resp_", 1)
         state = ReplyState(name, request, THINK if request.in_conversation else f"{THINK}:{name}")
         self._state.replies.append(state)
@@ -411,10 +444,7 @@ class Converse:
         effects: list[Effect] = self._trim()
         if reply.state.think != THINK:
             effects.append(OnStream(reply.state.think, CloseStream()))
-        elif state.wanted and not state.speaking:
-            state.wanted = False
-            effects += self._reply_to_turn(now)
-        return effects
+        return [*effects, *self._reply_if_wanted(now)]
 
     def _active(self) -> ReplyState | None:
         """The conversation's reply in progress of which the client knows."""
@@ -427,6 +457,13 @@ class Converse:
     def _reply(self, state: ReplyState) -> Reply:
         return Reply(state, self.conversation, self._new_item)
 
+    def _new_item(self) -> str:
+        """A name for an item, which may not be one that the client has given."""
+        taken = {item.id for item in self.conversation.items}
+        while (name := self._name()) in taken:
+            pass
+        return name
+
     # --- trouble ---
 
     def _think_lost(self, output: StreamOutput, now: float) -> list[Effect]:
@@ -437,7 +474,7 @@ class Converse:
             return [GaveUp(output.meta["code"], output.meta["message"])]
         state.asked = state.turn = 0
         effects: list[Effect] = [OnStream(THINK, OpenStream(THINK))]
-        for lost in [reply for reply in state.replies if reply.think == THINK and reply.asked]:
+        for lost in [reply for reply in state.replies if reply.think == THINK and reply.asked and not reply.thought]:
             reply = self._reply(lost)
             effects += self._abandon(lost) if lost.guess else self._emit(reply, reply.end(_failed(output)), now)
         return effects

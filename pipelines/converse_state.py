@@ -24,8 +24,6 @@ class ConverseState(msgspec.Struct):
     listen: TranscribeState
     conversation: Conversation = msgspec.field(default_factory=Conversation)
     replies: list[ReplyState] = []
-    made: int = 0
-    """Replies so far."""
     asked: int = 0
     """Requests so far on the current stream to the language model."""
     turn: int = 0

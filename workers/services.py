@@ -39,15 +39,6 @@ def think(settings: WorkerSettings) -> Service:
     return Service("think", lanes=[[model]], device="cpu")
 
 
-def speak(settings: WorkerSettings) -> Service:
-    """Speech for text that arrives as a stream (24 kHz mono PCM)."""
-    from models.tts.kokoro import Kokoro
-
-    (voices,) = _checkpoint(settings, settings.tts_voices).glob("*.safetensors")
-    tts = Kokoro(_checkpoint(settings, settings.tts_model), voices, settings.slots, settings.threads)
-    return Service("speak", lanes=[[tts]], device="cpu")
-
-
 def _remote(settings: WorkerSettings) -> Service:
     from models.lm.endpoint import EndpointModel
     from models.lm.endpoint_client import EndpointOptions
@@ -63,6 +54,18 @@ def _remote(settings: WorkerSettings) -> Service:
         retries=settings.llm_retries,
     )
     return Service("think", lanes=[[EndpointModel(options, settings.slots)]], device="remote")
+
+
+def speak(settings: WorkerSettings) -> Service:
+    """Speech for text that arrives as a stream (24 kHz mono PCM)."""
+    import torch
+
+    from models.tts.kokoro import Kokoro
+
+    torch.set_num_threads(settings.threads)
+    (voices,) = _checkpoint(settings, settings.tts_voices).glob("*.safetensors")
+    tts = Kokoro(_checkpoint(settings, settings.tts_model), voices, settings.slots, settings.threads)
+    return Service("speak", lanes=[[tts]], device="cpu")
 
 
 def _checkpoint(settings: WorkerSettings, name: str) -> Path:
