@@ -228,13 +228,17 @@ async def test_out_of_band(server: Server) -> None:
         )
         aside = await talker.done(1)
         added = [event.item.id for event in talker.of("conversation.item.added")]
+        (told,) = aside.output or []
+        await talker.connection.conversation.item.retrieve(item_id=told.id or "")
+        unknown = await talker.error()
         await talker.connection.response.cancel()
         story = await talker.done(2)
 
     assert aside.metadata == {"purpose": "aside"}
     assert aside.conversation_id is None
     assert talker.text(aside)
-    assert [item.id for item in aside.output or [] if item.id in added] == []
+    assert told.id not in added
+    assert unknown.code == "item_not_found"
     assert _ended(story) == ("cancelled", "client_cancelled")
     assert story.conversation_id is not None
     assert story.metadata is None
