@@ -177,7 +177,7 @@ class ConversationSession(Session):
         assert request.input is not UNSET
         for index, item in enumerate(request.input):
             if isinstance(item, ItemReference):
-                context.append(self._pipeline.conversation.find(item.id))
+                context.append(self._pipeline.conversation.find(item.id, f"response.input[{index}].id"))
             else:
                 context.append(to_item(item, self.state.new_item(), f"response.input[{index}]", event_id))
         return context

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer as TokenizersTokenizer
 
 from models.base import StreamError
 from models.lm.calls import LISTED, TAGGED
-from models.lm.chat import ChatMessage, Function, FunctionCall, Tool, ToolCall
+from models.lm.chat import ChatMessage, Function, FunctionCall, Tool, ToolCall, Truncation
 from models.lm.prompt import Prompter
 from models.lm.tokens import Tokenizer, load
 
@@ -62,6 +62,32 @@ def test_old_turns_are_left_out_at_a_users_message(tokenizer: Tokenizer) -> None
     assert beginnings[0] == "000"
     assert beginnings == sorted(beginnings)
     assert 3 < len(set(beginnings)) < len(beginnings) / 2
+
+
+def test_nothing_is_left_out_where_truncation_is_disabled(tokenizer: Tokenizer) -> None:
+    prompter, disabled = Prompter(tokenizer, 256), Truncation("disabled")
+    messages = [*turns(2), ChatMessage("user", "Hi")]
+    assert prompter.write(messages, [], 10, disabled) == prompter.write(messages, [], 10)
+    with pytest.raises(StreamError, match="conversation do not fit into 246 of the context's 256") as caught:
+        prompter.write([*turns(30), ChatMessage("user", "Hi")], [], 10, disabled)
+    assert caught.value.code == "context_length_exceeded"
+
+
+def test_share_that_is_retained(tokenizer: Tokenizer) -> None:
+    """The size of what is left out is an estimate."""
+    prompter, messages = Prompter(tokenizer, 512), [*turns(40), ChatMessage("user", "Hi")]
+    retained = [
+        Truncation("retention_ratio"),
+        Truncation("retention_ratio", 0.5),
+        Truncation("retention_ratio", token_limits={"post_instructions": 128}),
+        Truncation("retention_ratio", 0.0),
+    ]
+    whole, half, limited, last = (len(prompter.write(messages, [], 10, truncation)) for truncation in retained)
+    assert 280 < whole <= 502
+    assert 200 < half < 280
+    assert 10 < last < limited < 140
+    short = [*turns(2), ChatMessage("user", "Hi")]
+    assert prompter.write(short, [], 10, Truncation("retention_ratio", 0.0)) == prompter.write(short, [], 10)
 
 
 def test_results_stay_with_their_calls(tokenizer: Tokenizer) -> None:
