@@ -313,9 +313,9 @@ class Story:
             for request in stream.requests
         ]
 
-    def speaking(self, name: str) -> list[Speak]:
-        """Streams to the speaker that were open under a name."""
-        return [stream for opened, stream in self.opened if opened == name and isinstance(stream, Speak)]
+    def speakers(self, reply: str) -> list[Speak]:
+        """Streams to the speaker that a reply had."""
+        return [stream for name, stream in self.opened if name == f"speak:{reply}" and isinstance(stream, Speak)]
 
     def history(self) -> list[tuple[str, str]]:
         """Role and text of every message of the conversation."""
@@ -375,7 +375,7 @@ def _text(item: Item) -> str:
     raise AssertionError(f"no reply makes {item}")
 
 
-def answers(*texts: Answer) -> Brain:
-    """A model that says one thing after another, whatever it is asked."""
+def answers(*texts: Answer, **fields: Any) -> Brain:
+    """A model that says one thing after another, the last again and again, whatever it is asked."""
     waiting = list(texts)
-    return Brain(lambda messages: waiting.pop(0) if len(waiting) > 1 else waiting[0])
+    return Brain(lambda messages: waiting.pop(0) if len(waiting) > 1 else waiting[0], **fields)
