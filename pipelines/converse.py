@@ -245,11 +245,11 @@ class Converse:
                 return [event, *self._drop_guess(), *self._reply_if_wanted(now)]
             case Completed(item, text):
                 self._set_text(item, text)
-                return [event, *self._text_settled(item, now), *self._turn_over(item, text, now)]
+                return [event, *self._turn_over(item, text, now), *self._text_settled(item, now)]
             case Failed(item):
                 self._set_text(item, "")
                 state.speaking = False
-                return [event, *self._text_settled(item, now), *self._turn_over(item, "", now)]
+                return [event, *self._turn_over(item, "", now), *self._text_settled(item, now)]
         return [event]
 
     # --- interruptions ---
