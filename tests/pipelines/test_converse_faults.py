@@ -58,11 +58,11 @@ def test_a_guess_that_cannot_be_spoken_is_told_as_failed_and_says_nothing_after_
 
 def test_no_free_slot_to_speak_fails_the_reply() -> None:
     story = Story(config=MANUAL)
-    story.refusing.add("speak")
+    story.refuse("speak")
     story.create_item(written("Hello?"))
     story.reply()
     assert error(story) == ("failed", "server_full")
-    story.refusing.clear()
+    story.refuse()
     story.reply()
     story.wait_until(ReplyFinished)
     assert story.outcomes[-1] == ("completed", None)
@@ -171,7 +171,7 @@ def test_words_between_losses_make_them_harmless() -> None:
 @pytest.mark.parametrize("service", ["think", "listen"])
 def test_gives_up_when_there_is_no_free_slot(service: str) -> None:
     story = Story()
-    story.refusing.add(service)
+    story.refuse(service)
     story.lose(service)
     assert [event.code for event in story.told(GaveUp)] == ["server_full"]
 
