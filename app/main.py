@@ -20,6 +20,8 @@ from app.auth import Gatekeeper
 from app.errors import ApiError, error_response, on_api_error, on_http_exception
 from app.gateway import Gateway, gateway_of
 from app.rest import status
+from app.rest.chat import chat_completions
+from app.rest.speech import speech
 from app.rest.transcriptions import transcriptions
 from app.settings import Settings
 from app.tracing import export_traces
@@ -74,6 +76,8 @@ def create_app(settings: Settings) -> Starlette:
         routes=[
             WebSocketRoute("/v1/realtime", realtime),
             Route("/v1/audio/transcriptions", transcriptions, methods=["POST"]),
+            Route("/v1/audio/speech", speech, methods=["POST"]),
+            Route("/v1/chat/completions", chat_completions, methods=["POST"]),
             Route("/v1/models", status.models),
             Route("/healthz", status.healthz),
             Route("/readyz", status.readyz),

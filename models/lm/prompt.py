@@ -113,10 +113,11 @@ def _with_tools(pinned: Sequence[ChatMessage], tools: Sequence[Tool], form: Call
 
 
 def _written(message: ChatMessage, form: CallFormat) -> str:
+    """The text of a message for a template that knows no tools."""
     content = message.content or ""
     if message.tool_calls:
         content += form.write([call.function for call in message.tool_calls])
-    return content
+    return f"<tool_response>\n{content}\n</tool_response>" if message.role == "tool" else content
 
 
 def _arguments(call: FunctionCall) -> object:

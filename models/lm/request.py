@@ -55,7 +55,7 @@ class RequestParser:
         if seed > MAX_SEED:
             raise StreamError(f"seed must be at most {MAX_SEED}", param="seed")
         tools = grammar.chosen_tools(asked.tools, asked.tool_choice)
-        tokens, max_tokens = self._prompt(asked, tools)
+        tokens, max_tokens = self._prompt(asked)
         if max((*tokens, *asked.stop_tokens)) >= self._vocab:
             raise StreamError(f"token ids must be below {self._vocab}", param="tokens")
         return Request(
@@ -74,7 +74,7 @@ class RequestParser:
             message.slack_s,
         )
 
-    def _prompt(self, asked: Options, tools: Sequence[Tool]) -> tuple[Sequence[int], int]:
+    def _prompt(self, asked: Options) -> tuple[Sequence[int], int]:
         """The prompt and the most tokens that may follow it. A conversation's reply ends with the context, since its
         next prompt is cut at a turn; a prompt of tokens is cut while its reply goes on.
         """
@@ -83,7 +83,7 @@ class RequestParser:
             raise StreamError("generate wants either messages or tokens", param="messages")
         if asked.messages:
             reserve = min(asked.max_tokens or context, self._window.stride)
-            tokens = self._prompter.write(asked.messages, tools, reserve)
+            tokens = self._prompter.write(asked.messages, asked.tools, reserve)
             room = context - len(tokens)
             return tokens, min(asked.max_tokens or room, room)
         if asked.tools:
@@ -97,7 +97,8 @@ class RequestParser:
         """The grammar that the reply must follow; it compiles."""
         arguments = grammar.argument_schemas(asked.tools, tools)
         answer = grammar.answer_schema(asked.response_format)
-        text = grammar.write(answer, arguments, asked.tool_choice, self._prompter.format)
+        choice = asked.tool_choice if asked.tools else "auto"
+        text = grammar.write(answer, arguments, choice, self._prompter.format)
         if text is not None:
             try:
                 self._grammars.constraint(text)
