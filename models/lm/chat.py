@@ -82,6 +82,22 @@ class JsonSchema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     strict: bool | None = None
 
 
+class TokenLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`post_instructions`: tokens that a conversation may have after its instructions."""
+
+    post_instructions: Annotated[int, Meta(ge=0)] | None = None
+
+
+class Truncation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What becomes of a conversation that outgrows the context, as the Realtime protocol has it: nothing, or so many of
+    the oldest turns are left out that `retention_ratio` of the room is used.
+    """
+
+    type: Literal["auto", "disabled", "retention_ratio"] = "auto"
+    retention_ratio: Annotated[float, Meta(ge=0, le=1)] = 0.75
+    token_limits: TokenLimits | None = None
+
+
 class ResponseFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether the answer is text or JSON."""
 

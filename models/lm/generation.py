@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from models.base import StreamError
 from models.lm.calls import CallPiece
-from models.lm.chat import ChatMessage, ResponseFormat, Tool, ToolChoice
+from models.lm.chat import ChatMessage, ResponseFormat, Tool, ToolChoice, Truncation
 
 STOP, LENGTH, TOOL_CALLS, CANCELLED, FAILED = "stop", "length", "tool_calls", "cancelled", "failed"
 """Why a reply ended."""
@@ -31,6 +31,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = "auto"
     response_format: ResponseFormat = ResponseFormat()
+    truncation: Truncation = Truncation()
     tokens: tuple[TokenId, ...] = ()
     pinned: Annotated[int, Meta(ge=0)] = 0
     temperature: Annotated[float, Meta(ge=0, le=10)] = 1.0

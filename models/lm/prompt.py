@@ -11,16 +11,19 @@ from jinja2 import Environment, meta
 from models.base import StreamError
 from models.lm import calls
 from models.lm.calls import LISTED, MARK, TAGGED, CallFormat
-from models.lm.chat import ChatMessage, FunctionCall, Tool
+from models.lm.chat import ChatMessage, FunctionCall, Tool, Truncation
 from models.lm.tokens import PromptError, Tokenizer
 
 STRIDES = 4
-"""Old messages go at least 1/STRIDES of the context at a time, so that the cache outlives most turns."""
+"""Unless it is told otherwise, old messages go at least 1/STRIDES of the context at a time, so that the cache outlives
+most turns.
+"""
 TOKENS_PER_MESSAGE = 8
 """Allowance for a message's markup."""
 MAX_CHARACTERS_PER_TOKEN = 16
 """A text longer than this many times the context is refused without a look: encoding it would hold up others."""
 CACHED_SIZES = 4096
+AUTO = Truncation()
 DEFAULT_INSTRUCTIONS = "You are a helpful assistant."
 """Where tools must be explained and the conversation has no instructions."""
 
@@ -35,11 +38,18 @@ class Prompter:
         self._takes_tools = MARK in tokenizer.template and "tools" in _variables(tokenizer.template)
         self.format: CallFormat = TAGGED if self._takes_tools else LISTED
 
-    def write(self, messages: Sequence[ChatMessage], tools: Sequence[Tool], reserve: int) -> list[int]:
+    def write(
+        self,
+        messages: Sequence[ChatMessage],
+        tools: Sequence[Tool],
+        reserve: int,
+        truncation: Truncation = AUTO,
+    ) -> list[int]:
         """Tokens that ask for a reply to `messages`, of which the oldest turns are left out if there is no room for
         all beside the instructions (leading system messages), `tools`, and `reserve` tokens of reply.
 
-        Raises StreamError if there is not even room for the last turn.
+        Raises StreamError if there is not even room for the last turn, or if none may be left out and there is not
+        room for all.
         """
         instructions = next((at for at, message in enumerate(messages) if message.role != "system"), len(messages))
         pinned, turns = [*messages[:instructions]], messages[instructions:]
@@ -48,23 +58,30 @@ class Prompter:
         listed = [calls.describe(tool) for tool in tools] if self._takes_tools else []
         budget = self._context - reserve
         room = budget - sum(map(self._message_size, pinned)) - self._size(json.dumps(listed))
-        starts = self._starts(turns, room)
+        starts = self._starts(turns, room, truncation)
         for start in starts:
             prompt = self._encode([*pinned, *turns[start:]], listed)
             if prompt is not None and len(prompt) <= budget:
                 return prompt
+        kept = "conversation" if truncation.type == "disabled" else "latest turn"
         raise StreamError(
-            f"the instructions, tools and latest turn do not fit into {budget} of the context's {self._context} tokens",
+            f"the instructions, tools and {kept} do not fit into {budget} of the context's {self._context} tokens",
             code="context_length_exceeded",
             param="messages",
         )
 
-    def _starts(self, turns: Sequence[ChatMessage], room: int) -> Sequence[int]:
+    def _starts(self, turns: Sequence[ChatMessage], room: int, truncation: Truncation) -> Sequence[int]:
         """Where the turns that are kept may begin, the best first: at the first message or at a user's, so that no
         answer or tool result lacks what it belongs to.
         """
+        if truncation.type == "disabled":
+            return [0]
         sizes = [self._message_size(message) for message in turns]
         stride = self._context // STRIDES
+        if truncation.type == "retention_ratio":
+            limit = truncation.token_limits and truncation.token_limits.post_instructions
+            room = room if limit is None else min(room, limit)
+            stride = max(1, round(room * (1 - truncation.retention_ratio)))
         excess = -(-max(0, sum(sizes) - room) // stride) * stride
         users = [at for at, message in enumerate(turns) if message.role == "user"]
         candidates = sorted({0, *users})

@@ -83,7 +83,7 @@ class RequestParser:
             raise StreamError("generate wants either messages or tokens", param="messages")
         if asked.messages:
             reserve = min(asked.max_tokens or context, self._window.stride)
-            tokens = self._prompter.write(asked.messages, asked.tools, reserve)
+            tokens = self._prompter.write(asked.messages, asked.tools, reserve, asked.truncation)
             room = context - len(tokens)
             return tokens, min(asked.max_tokens or room, room)
         if asked.tools:

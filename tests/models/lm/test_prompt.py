@@ -10,7 +10,7 @@ from tokenizers import Tokenizer as TokenizersTokenizer
 
 from models.base import StreamError
 from models.lm.calls import LISTED, TAGGED
-from models.lm.chat import ChatMessage, Function, FunctionCall, Tool, ToolCall
+from models.lm.chat import ChatMessage, Function, FunctionCall, TokenLimits, Tool, ToolCall, Truncation
 from models.lm.prompt import Prompter
 from models.lm.tokens import Tokenizer, load
 
@@ -62,6 +62,27 @@ def test_old_turns_are_left_out_at_a_users_message(tokenizer: Tokenizer) -> None
     assert beginnings[0] == "000"
     assert beginnings == sorted(beginnings)
     assert 3 < len(set(beginnings)) < len(beginnings) / 2
+
+
+def test_a_conversation_that_may_not_be_cut_does_not_fit(tokenizer: Tokenizer) -> None:
+    whole = Prompter(tokenizer, 256).write(turns(5), [], 32, Truncation("disabled"))
+    assert whole == Prompter(tokenizer, 256).write(turns(5), [], 32)
+    with pytest.raises(StreamError, match="conversation") as refused:
+        Prompter(tokenizer, 256).write(turns(20), [], 32, Truncation("disabled"))
+    assert refused.value.code == "context_length_exceeded"
+
+
+def test_so_much_of_a_long_conversation_is_kept_as_is_wanted(tokenizer: Tokenizer) -> None:
+    def least(truncation: Truncation) -> int:
+        """Tokens of the shortest prompt, once turns are left out."""
+        prompter = Prompter(tokenizer, 256)
+        return min(len(prompter.write(turns(count), [], 32, truncation)) for count in range(12, 40))
+
+    sizes = [least(Truncation("retention_ratio", ratio)) for ratio in (0.2, 0.5, 0.9)]
+    assert sizes == sorted(set(sizes))
+    assert sizes[0] < 0.3 * 224
+    assert sizes[2] > 0.7 * 224
+    assert least(Truncation("retention_ratio", 0.9, TokenLimits(60))) <= 60
 
 
 def test_results_stay_with_their_calls(tokenizer: Tokenizer) -> None:
