@@ -101,7 +101,7 @@ class Conversation(msgspec.Struct):
 def prompt(instructions: str, items: Iterable[Item]) -> Prompt:
     """Chat-completions messages of a history. What has no text (silence, speech not yet recognised) is left out, and
     so is a function call without its result or a result without its call, which no model expects. Results follow
-    their calls at once, whatever was said in between.
+    their calls at once, whatever was said in between. It is never empty, since no model takes an empty one.
     """
     items = list(items)
     results = {item.call_id: item for item in items if isinstance(item, FunctionCallOutput)}
@@ -119,7 +119,8 @@ def prompt(instructions: str, items: Iterable[Item]) -> Prompt:
             case FunctionCallOutput():
                 messages += _called(calls, results)
         calls = []
-    return messages + _called(calls, results)
+    messages += _called(calls, results)
+    return messages or [{"role": "system", "content": ""}]
 
 
 def _called(calls: list[FunctionCall], results: dict[str, FunctionCallOutput]) -> Prompt:

@@ -246,11 +246,11 @@ class Converse:
                 return [event, *self._drop_guess(), *self._reply_if_wanted(now)]
             case Completed(item, text):
                 self._set_text(item, text)
-                return [event, *self._text_settled(item, now), *self._turn_over(item, text, now)]
+                return [event, *self._turn_over(item, text, now), *self._text_settled(item, now)]
             case Failed(item):
                 self._set_text(item, "")
                 state.speaking = False
-                return [event, *self._text_settled(item, now), *self._turn_over(item, "", now)]
+                return [event, *self._turn_over(item, "", now), *self._text_settled(item, now)]
         return [event]
 
     # --- interruptions ---
@@ -287,14 +287,16 @@ class Converse:
         return [started, *self._interrupted(now), *self._heard(later, now)]
 
     def _interrupted(self, now: float) -> list[Effect]:
-        """The user speaks."""
+        """The user speaks. A reply that waits for a commit was asked for later than that."""
         self._state.speaking = True
         effects, active = self._drop_guess(), self._active()
         if not self._state.config.interrupt_response:
             return effects
         self._state.playing_until = now
         self._state.wanted = False
-        return [*effects, *(self._end(self._reply(active), TURN_DETECTED, now) if active else [])]
+        if active is None or active.commits:
+            return effects
+        return [*effects, *self._end(self._reply(active), TURN_DETECTED, now)]
 
     # --- the user's items ---
 

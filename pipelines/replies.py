@@ -1,6 +1,7 @@
 """One reply: a prompt goes to the language model, its text to the speaker, and both come back as items."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import msgspec
@@ -291,7 +292,7 @@ class Reply:
         state = self.state
         previous = self._store.add(item)
         state.items.append(item.id)
-        return self._tell(ItemStarted(state.id, len(state.items) - 1, item, previous))
+        return self._tell(ItemStarted(state.id, len(state.items) - 1, deepcopy(item), previous))
 
     def _part(self) -> Part:
         assert self.state.message is not None

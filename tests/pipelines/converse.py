@@ -25,14 +25,15 @@ from pipelines.converse_events import (
     Traced,
 )
 from pipelines.converse_state import ConverseConfig, ConverseState
-from pipelines.effects import Cancel, CloseStream, OnStream, OpenStream, Push, StreamOutput
+from pipelines.effects import OnStream
 from pipelines.items import FunctionCall, Item, Message, Part
 from pipelines.replies import ReplyRequest
 from pipelines.transcribe_events import Delta
 from pipelines.transcribe_state import TranscribeConfig, TranscribeState
 from pipelines.turns import SemanticVad
-from tests.pipelines.listen import Listen, Refused, Script, Utterance, samples
+from tests.pipelines.listen import Script, Utterance, samples
 from tests.pipelines.speak import Speak, Voice
+from tests.pipelines.streams import Stream, Streams
 from tests.pipelines.think import Answer, Brain, Think
 
 BEGAN = 1_700_000_000.0
@@ -43,7 +44,6 @@ TEXT = ConverseConfig(reply=msgspec.structs.replace(REQUEST, audio=False))
 SEMANTIC = ConverseConfig(TranscribeConfig(SemanticVad()), REQUEST)
 MANUAL = ConverseConfig(TranscribeConfig(detection=None), REQUEST)
 
-Stream = Listen | Think | Speak
 SomeEvent = TypeVar("SomeEvent", bound=Event)
 
 
@@ -75,23 +75,16 @@ class Story:
         **script: Any,
     ) -> None:
         script.setdefault("finished", lambda pts: 1.0)
-        self.script = replace(Script(utterances), **script)
-        self.brain, self.voice = brain or Brain(), voice or Voice()
+        self._scripted = Streams(replace(Script(utterances), **script), brain or Brain(), voice or Voice())
         self.moving = moving
         self.now = BEGAN
         self.heard = 0
         self.items = 0
         self.pipeline = Converse(ConverseState(config, TranscribeState(config.listen)), self.new_item)
-        self.streams: dict[str, Stream] = {}
-        self.opened: list[tuple[str, Stream]] = []
-        """Every stream that was ever open, by name."""
-        self.refusing: set[str] = set()
-        """Services that have no free slot."""
         self.effects: list[Effect] = []
         """Everything the pipeline asked for and told."""
         self.times: list[float] = []
         """When it did."""
-        self._refused: list[str] = []
         self.perform(self.pipeline.start())
 
     # --- what happens ---
@@ -168,9 +161,7 @@ class Story:
 
     def lose(self, name: str, kind: str = "lost", code: str = "worker_lost") -> "Story":
         """A stream ends of itself."""
-        self.streams.pop(name)
-        output = StreamOutput(kind, meta={"code": code, "message": "gone", "param": None})
-        self.perform(self._pipeline().on_output(name, output, self.now))
+        self.perform(self._pipeline().on_output(name, self._scripted.lose(name, kind, code), self.now))
         return self.run()
 
     # --- the machinery ---
@@ -194,24 +185,10 @@ class Story:
 
     def run(self, *, settle: bool = False) -> "Story":
         """Give the pipeline what is due, until nothing is."""
-        while due := self._next(settle):
+        while due := self._scripted.pull(self.now, settle=settle):
             name, output = due
             self.perform(self._pipeline().on_output(name, output, self.now))
         return self
-
-    def _next(self, settle: bool) -> tuple[str, StreamOutput] | None:
-        if self._refused:
-            meta = {"code": "server_full", "message": "no worker has a free slot"}
-            return self._refused.pop(0), StreamOutput("refused", meta=meta)
-        for name, stream in self.streams.items():
-            match stream:
-                case Listen():
-                    output = stream.pull(settle=settle)
-                case _:
-                    output = stream.pull(self.now)
-            if output is not None:
-                return name, output
-        return None
 
     def perform(self, effects: Iterable[Effect]) -> None:
         """Carry out effects in order."""
@@ -219,50 +196,23 @@ class Story:
             self.effects.append(deepcopy(effect))
             self.times.append(self.now)
             if isinstance(effect, OnStream):
-                self._act(effect)
-
-    def _act(self, effect: OnStream) -> None:
-        name, action = effect.stream, effect.action
-        if isinstance(action, OpenStream):
-            assert name.partition(":")[0] == action.service
-            self.streams.pop(name, None)
-            if action.service in self.refusing:
-                self._refused.append(name)
-                return
-            self.streams[name] = self._open(action)
-            self.opened.append((name, self.streams[name]))
-            return
-        if isinstance(action, CloseStream):
-            self.streams.pop(name, None)
-            return
-        if name not in self.streams:
-            if any(refused == name for refused in self._refused):
-                return
-            raise Refused(f"{action} on {name}, which is not open")
-        stream = self.streams[name]
-        match stream, action:
-            case Listen(), Push():
-                stream.push(action)
-            case ((Think() | Speak()), Push()):
-                stream.push(action, self.now)
-            case Think(), Cancel(turn):
-                stream.cancel(turn, self.now)
-            case _:
-                raise Refused(f"{action} on {name}")
-
-    def _open(self, action: OpenStream) -> Stream:
-        match action.service:
-            case "listen":
-                return Listen(self.script, self.heard)
-            case "think":
-                if action.options:
-                    raise Refused(f"options {action.options}")
-                return Think(self.brain)
-            case "speak":
-                return Speak(self.voice, action.options)
-        raise Refused(f"no service {action.service!r}")
+                self._scripted.act(effect, self.now, self.heard)
 
     # --- what came of it ---
+
+    @property
+    def streams(self) -> dict[str, Stream]:
+        """Streams that are open, by name."""
+        return self._scripted.open
+
+    @property
+    def opened(self) -> list[tuple[str, Stream]]:
+        """Every stream that was ever open, by name."""
+        return self._scripted.opened
+
+    def refuse(self, *services: str) -> None:
+        """Services have no free slot from now on."""
+        self._scripted.refusing = set(services)
 
     @property
     def events(self) -> list[Event]:
@@ -313,9 +263,9 @@ class Story:
             for request in stream.requests
         ]
 
-    def speaking(self, name: str) -> list[Speak]:
-        """Streams to the speaker that were open under a name."""
-        return [stream for opened, stream in self.opened if opened == name and isinstance(stream, Speak)]
+    def speakers(self, reply: str) -> list[Speak]:
+        """Streams to the speaker that a reply had."""
+        return [stream for name, stream in self.opened if name == f"speak:{reply}" and isinstance(stream, Speak)]
 
     def history(self) -> list[tuple[str, str]]:
         """Role and text of every message of the conversation."""
@@ -375,7 +325,7 @@ def _text(item: Item) -> str:
     raise AssertionError(f"no reply makes {item}")
 
 
-def answers(*texts: Answer) -> Brain:
-    """A model that says one thing after another, whatever it is asked."""
+def answers(*texts: Answer, **fields: Any) -> Brain:
+    """A model that says one thing after another, the last again and again, whatever it is asked."""
     waiting = list(texts)
-    return Brain(lambda messages: waiting.pop(0) if len(waiting) > 1 else waiting[0])
+    return Brain(lambda messages: waiting.pop(0) if len(waiting) > 1 else waiting[0], **fields)

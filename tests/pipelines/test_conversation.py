@@ -45,8 +45,12 @@ def test_a_prompt_is_the_instructions_and_what_was_said() -> None:
 
 @pytest.mark.parametrize("text", [None, "", " \n"])
 def test_what_has_no_text_is_left_out(text: str | None) -> None:
-    assert prompt("", [Message("a", "user", [Part("input_audio", text)])]) == []
-    assert prompt("", [Message("a", "user", [])]) == []
+    for message in (Message("a", "user", [Part("input_audio", text)]), Message("a", "user", [])):
+        assert prompt("Be brief.", [message]) == [{"role": "system", "content": "Be brief."}]
+
+
+def test_a_prompt_of_nothing_is_not_empty() -> None:
+    assert prompt("", []) == [{"role": "system", "content": ""}]
 
 
 def test_parts_of_a_message_are_lines() -> None:

@@ -58,11 +58,11 @@ def test_a_guess_that_cannot_be_spoken_is_told_as_failed_and_says_nothing_after_
 
 def test_no_free_slot_to_speak_fails_the_reply() -> None:
     story = Story(config=MANUAL)
-    story.refusing.add("speak")
+    story.refuse("speak")
     story.create_item(written("Hello?"))
     story.reply()
     assert error(story) == ("failed", "server_full")
-    story.refusing.clear()
+    story.refuse()
     story.reply()
     story.wait_until(ReplyFinished)
     assert story.outcomes[-1] == ("completed", None)
@@ -72,15 +72,12 @@ def test_no_free_slot_to_speak_fails_the_reply() -> None:
 @pytest.mark.parametrize("delay_s", [0.0, 0.1, 0.5, 1.0, 2.0])
 def test_a_lost_speaker_is_replaced_and_goes_on_where_it_was(delay_s: float) -> None:
     story = asked(answers(LONG)).wait(delay_s)
-    name = speaker(story)
-    before, _ = story.speaking(name)[0], story.lose(name)
-    said_before = story.spoken(story.told(ReplyStarted)[0].reply)
-    story.wait_until(ReplyFinished)
     reply = story.told(ReplyStarted)[0].reply
+    said_before = story.spoken(reply)
+    story.lose(speaker(story)).wait_until(ReplyFinished)
     assert story.outcomes == [("completed", None)]
     assert story.spoken(reply) == LONG
-    first, second = story.speaking(name)
-    assert first is before
+    _, second = story.speakers(reply)
     assert said_before + second.text == LONG
     (item,) = story.told(ReplyFinished)[0].items
     part = item.content[0]  # type: ignore[union-attr]
@@ -174,7 +171,7 @@ def test_words_between_losses_make_them_harmless() -> None:
 @pytest.mark.parametrize("service", ["think", "listen"])
 def test_gives_up_when_there_is_no_free_slot(service: str) -> None:
     story = Story()
-    story.refusing.add(service)
+    story.refuse(service)
     story.lose(service)
     assert [event.code for event in story.told(GaveUp)] == ["server_full"]
 

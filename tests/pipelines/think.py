@@ -2,7 +2,7 @@
 
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ class Fails(NamedTuple):
     message: str = "too long"
 
 
-Answer = str | Call | Fails | list[str | Call | Fails]
+Answer = str | Call | Fails | Sequence[str | Call | Fails]
 Messages = list[dict[str, Any]]
 
 
@@ -104,7 +104,7 @@ class Think:
         answer = self.brain.answer(meta["messages"])
         outputs: list[StreamOutput] = []
         calls, error, tail = 0, None, ""
-        for piece in answer if isinstance(answer, list) else [answer]:
+        for piece in answer if isinstance(answer, list) else (answer,):
             match piece:
                 case str():
                     text, tail = piece[: len(piece) - self.brain.held], piece[len(piece) - self.brain.held :]
