@@ -82,8 +82,7 @@ class _Written:
 class _Encoded:
     def __init__(self, recipe: _Recipe) -> None:
         self._written = _Written()
-        options = {"flush_packets": "1", **recipe.options}
-        self._container: OutputContainer = av.open(self._written, "w", format=recipe.container, options=options)
+        self._container: OutputContainer = av.open(self._written, "w", format=recipe.container, options=recipe.options)
         self._stream = cast(AudioStream, self._container.add_stream(recipe.codec, rate=RATE_HZ, layout="mono"))
         if recipe.bit_rate:
             self._stream.bit_rate = recipe.bit_rate
