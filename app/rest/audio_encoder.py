@@ -41,7 +41,7 @@ class _Recipe:
 
 
 _RECIPES: Mapping[Format, _Recipe] = {
-    "mp3": _Recipe("mp3", "libmp3lame", 96_000, {"id3v2_version": "0", "write_xing": "0"}),
+    "mp3": _Recipe("mp3", "libmp3lame", 96_000, {"id3v2_version": "0"}),
     "opus": _Recipe("ogg", "libopus", 48_000, {"page_duration": "50000"}),
     "aac": _Recipe("adts", "aac", 64_000),
     "flac": _Recipe("flac", "flac"),
