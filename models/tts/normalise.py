@@ -17,6 +17,8 @@ _NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?"
 _UNITS = "|".join(re.escape(unit) for unit in sorted(ENGLISH.units, key=len, reverse=True))
 _SHORT = "|".join(re.escape(word) for word in sorted(ENGLISH.abbreviations, key=len, reverse=True))
 
+_MONTHS = {name[:3]: name for name in MONTHS} | {"Sept": "September"}
+
 
 class Piece(NamedTuple):
     """`text[start:end]` is said as `spoken`: words, or one mark of punctuation."""
@@ -33,7 +35,7 @@ def _address(match: re.Match[str]) -> str:
 
 
 def _date(match: re.Match[str]) -> str:
-    month = MONTHS[int(match["month"]) - 1]
+    month = MONTHS[int(match["iso_month"]) - 1]
     return f"{month} {numerals.ordinal(match['day'])} {numerals.year(match['iso_year'])}"
 
 
@@ -87,7 +89,7 @@ _RULES: list[tuple[str, str, Callable[[re.Match[str]], str]]] = [
         r"(?:https?://|www\.)[^\s)\]>]*[\w/]|\b(?:[\w-]+\.)+(?:com|org|net|io|ai|dev|edu|gov|uk|app)\b(?:/[\w/.-]*\w)?",
         _address,
     ),
-    ("date", r"(?P<iso_year>[12]\d{3})-(?P<month>0[1-9]|1[0-2])-(?P<day>0[1-9]|[12]\d|3[01])\b", _date),
+    ("date", r"(?P<iso_year>[12]\d{3})-(?P<iso_month>0[1-9]|1[0-2])-(?P<day>0[1-9]|[12]\d|3[01])\b", _date),
     ("time", r"\b(?P<hour>[01]?\d|2[0-3]):(?P<minute>[0-5]\d)\b(?P<half> ?[AaPp](?:[Mm]\b|\.[Mm]\.?))?", _time),
     ("clock", r"\b(?P<oclock>1[0-2]|[1-9]) ?(?P<ampm>[AaPp](?:[Mm]\b|\.[Mm]\.?))", _hour),
     (
@@ -109,6 +111,7 @@ _RULES: list[tuple[str, str, Callable[[re.Match[str]], str]]] = [
     ("range", r"\b\d{1,4}[-–]\d{1,4}\b", _range),
     ("numbered", r"(?:#|\b[Nn]o\. ?)(?P<numbered>\d{1,15})", lambda m: f"number {numerals.cardinal(m['numbered'])}"),
     ("number", rf"(?:(?<![\w.)])[-−])?{_NUMBER.replace('+', '{1,40}', 1)}", _number),
+    ("month", rf"\b(?:{'|'.join(_MONTHS)})\.(?= ?\d)", lambda m: _MONTHS[m[0][:-1]]),
     ("short", rf"\b(?i:{_SHORT})\.", lambda m: ENGLISH.abbreviations[m[0][:-1].lower()]),
     ("initials", r"\b(?:[^\W\d_]\.){2,20}", lambda m: " ".join(m[0].replace(".", "").upper())),
     ("versus", r"\b(?:vs|etc)\b", lambda m: ENGLISH.abbreviations[m[0]]),

@@ -100,7 +100,9 @@ def test_clauses_are_the_text_and_bounded(text: str) -> None:
     assert all(0 < len(clause) <= MAX_CLAUSE_CHARS for clause in clauses)
 
 
-@pytest.mark.parametrize("text", ["x" * 50_000, "word " * 10_000, " " * 50_000, "a, " * 15_000, "日本" * 25_000])
+@pytest.mark.parametrize(
+    "text", ["x" * 50_000, "word " * 10_000, " " * 50_000, "word" + " " * 50_000, "a, " * 15_000, "日本" * 25_000]
+)
 def test_holds_little_of_endless_text(text: str) -> None:
     splitter = ClauseSplitter()
     clauses = splitter.push(text)

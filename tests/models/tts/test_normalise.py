@@ -28,6 +28,7 @@ def said(text: str) -> str:
         ("10:30, 9:05 p.m., 12:00", "ten thirty , nine oh five P M , twelve o'clock"),
         ("7pm", "seven P M"),
         ("2024-03-05", "March fifth twenty twenty four"),
+        ("Jan. 5th, not Jan.", "January fifth , not Jan ."),
         ("1/2, 3/4, 7/9", "one half , three quarters , seven slash nine"),
         ("10-20, 1990–1995", "ten to twenty , nineteen ninety to nineteen ninety five"),
         ("555-123-4567", "five five five one two three four five six seven"),
