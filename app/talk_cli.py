@@ -51,6 +51,7 @@ class Call:
     api_key: str | None = None
     voice: str | None = None
     instructions: str | None = None
+    language: str | None = None
     push_to_talk: bool = False
 
 
@@ -100,6 +101,7 @@ async def _talk(call: Call, playback: Playback, console: Console, errors: Consol
             api_key=call.api_key,
             voice=call.voice,
             instructions=call.instructions,
+            language=call.language,
             turn_detection=None if call.push_to_talk else turn_detection,
         ) as conversation,
         asyncio.TaskGroup() as tasks,

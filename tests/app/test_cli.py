@@ -258,6 +258,7 @@ def test_talk_to_a_file_without_speech(server: Server, tmp_path: Path) -> None:
         ((str(FILE), "--push-to-talk"), 2, "--push-to-talk"),
         ((str(FILE), "-o", "no/such/directory/reply.wav"), 1, "no/such/directory"),
         ((str(FILE), "-o", "reply.wav", "--voice", "nobody"), 1, "nobody"),
+        ((str(FILE), "-o", "reply.wav", "--language", "klingon"), 1, "klingon"),
         (("nothing.wav",), 2, "nothing.wav"),
     ],
 )
