@@ -24,8 +24,10 @@ from pipelines.items import FunctionCall, Item, Message, Part, PartType
 from pipelines.speak import SAMPLE_BYTES, SAMPLE_RATE_HZ, Speak, SpeakState
 from pipelines.trace import Trace
 
-SLACK_S = 0.05
-"""How long the next token or clause of someone who waits for an answer may wait."""
+TOKEN_SLACK_S = 0.05
+"""How long the next token of someone who waits for an answer may wait."""
+SPEECH_SLACK_S = 0.3
+"""How long the first clause may wait; a clause takes about as long to make."""
 SAMPLING = {"temperature": 0.3, "top_p": 0.9}
 """Cautious: the protocol has no say in it, and small models talk nonsense at 1.0."""
 
@@ -123,9 +125,9 @@ class Reply:
             meta |= {"tools": request.tools, "tool_choice": request.tool_choice}
         if request.truncation is not None:
             meta["truncation"] = request.truncation
-        effects: list[Effect] = [OnStream(state.think, Push("generate", meta=meta, slack_s=SLACK_S))]
+        effects: list[Effect] = [OnStream(state.think, Push("generate", meta=meta, slack_s=TOKEN_SLACK_S))]
         if request.audio:
-            state.speech = SpeakState(request.voice, request.speed, SLACK_S)
+            state.speech = SpeakState(request.voice, request.speed, SPEECH_SLACK_S)
             effects += self._carry_out(Speak(state.speech).start(), now)
         return effects
 

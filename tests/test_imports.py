@@ -73,6 +73,10 @@ def test_pipelines_load_nothing_that_talks() -> None:
     assert parts(modules) & {"app", "workers", "models"} == set()
 
 
+def test_an_endpoint_needs_no_network() -> None:
+    assert not parts(loaded("import models.lm.endpoint")) & (HEAVY | {"numpy"})
+
+
 def test_models_load_no_broker() -> None:
     names = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
@@ -84,7 +88,8 @@ def test_models_load_no_broker() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["workers.broker.client", "workers.supervisor", "workers.lifetime", "models.catalog"]
+    "module",
+    ["workers.broker.client", "workers.supervisor", "workers.lifetime", "models.catalog", "models.lm.schemas"],
 )
 def test_shared_modules_load_no_network(module: str) -> None:
     assert not parts(loaded(f"import {module}")) & (HEAVY | {"numpy"})

@@ -175,9 +175,9 @@ class EndpointClient:
         match error:
             case TimeoutError():
                 return StreamError("the language model's endpoint took too long", code="endpoint_timeout")
-            case APIStatusError(status_code=status):
+            case APIStatusError():
                 said = self._quote(error.message)
-                return StreamError(f"the language model's endpoint answered {status}: {said}", code="endpoint_error")
+                return StreamError(f"the language model's endpoint answered: {said}", code="endpoint_error")
             case APIConnectionError() | OSError() if not begun:
                 return StreamError("the language model's endpoint cannot be reached", code="endpoint_unreachable")
             case APIError() if not isinstance(error, APIConnectionError):

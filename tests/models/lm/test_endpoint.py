@@ -17,6 +17,7 @@ from tests.models.lm.endpoints import Endpoint, chunk, event, running_endpoint, 
 KEY = "sk-very-secret"
 STEPS = 1_000
 GREETING = (chunk(role="assistant", content=""), chunk(content="Hel"), chunk(content="lo"), chunk(finish="stop"))
+BAD_KEY = f'{{"error": {{"message": "bad key {KEY}"}}}}'
 DONE = "data: [DONE]\n\n"
 
 
@@ -140,7 +141,12 @@ def test_many_at_once_and_in_order(model: EndpointModel) -> None:
     ("answer", "code", "message"),
     [
         (says('{"error": {"message": "No such model"}}', status=404, media_type="application/json"), "error", "404"),
-        (says(f"bad key {KEY}", status=401, media_type="text/plain"), "error", "401"),
+        (
+            says(f'{{"error": {{"message": "bad key {KEY}"}}}}', status=401, media_type="application/json"),
+            "error",
+            "bad key ***",
+        ),
+        (says("busy", status=500, media_type="text/plain"), "error", "500"),
         (says("<html>Welcome</html>", media_type="text/html"), "interrupted", "broke off"),
         (says("data: {]\n\n"), "garbage", "no reply"),
         (says("data: [1, 2]\n\n"), "garbage", "no reply"),
@@ -150,7 +156,7 @@ def test_many_at_once_and_in_order(model: EndpointModel) -> None:
         (says(GREETING[1]), "interrupted", "broke off"),
         (says(chunk(finish="content_filter"), DONE), "refused", "content_filter"),
     ],
-    ids=["404", "401", "page", "no json", "list", "number", "string", "error", "no end", "filtered"],
+    ids=["404", "401", "500", "page", "no json", "list", "number", "string", "error", "no end", "filtered"],
 )
 def test_bad_answers_fail_alone(
     model: EndpointModel, endpoint: Endpoint, caplog: pytest.LogCaptureFixture, answer: Any, code: str, message: str

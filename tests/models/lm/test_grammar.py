@@ -11,7 +11,7 @@ from models.lm.calls import LISTED, TAGGED, CallFormat
 from models.lm.chat import Function, FunctionReference, NamedTool, ResponseFormat, Tool, ToolChoice
 from models.lm.constraint import GrammarError, Grammars
 from models.lm.tokens import Tokenizer, load
-from tests.models.lm.checkpoints import VOCAB
+from tests.models.lm.checkpoints import END, VOCAB
 
 CITY: dict[str, Any] = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS = [Tool(Function("weather", parameters=CITY)), Tool(Function("hang_up"))]
@@ -42,7 +42,7 @@ def allows(grammars: Grammars, tokenizer: Tokenizer, text: str, grammar: str) ->
         if not grammars.allowed({0: constraint}, 1)[0, token]:
             return False
         constraint.take(token)
-    return constraint.complete
+    return bool(grammars.allowed({0: constraint}, 1)[0, END])
 
 
 def written(choice: ToolChoice, form: CallFormat = LISTED, answer: dict[str, Any] | None = None) -> str:
@@ -131,6 +131,15 @@ def test_unimplemented_keywords_are_passed_by_unless_strict(grammars: Grammars) 
                 grammars.constraint(rules)
         else:
             grammars.constraint(rules)
+
+
+def test_schemas_that_are_too_large_together(grammars: Grammars) -> None:
+    """Other streams wait while a grammar is compiled."""
+    large = {"properties": {f"property {index}": {"type": "string"} for index in range(900)}}
+    tools = [Tool(Function(f"f{index}", parameters=large)) for index in range(8)]
+    rules = grammar.write(None, grammar.argument_schemas(tools, tools), "auto", LISTED) or ""
+    with pytest.raises(GrammarError, match="at most 131072"):
+        grammars.constraint(rules)
 
 
 @pytest.mark.parametrize(

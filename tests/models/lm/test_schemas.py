@@ -15,6 +15,7 @@ from models.lm.schemas import MAX_DEPTH, MAX_NODES, SchemaError, check, check_pa
         ({"allOf": [{}, {"required": 1}]}, "p.allOf[1].required", "1 is not of type"),
         ({"type": "array"}, "p", "must be 'object'"),
         ({"enum": [*range(MAX_NODES)]}, "p", "more than"),
+        ({"properties": {"a": {"multipleOf": 99_991}}}, "p", "multipleOf must be at most"),
         ({"$schema": "http://nowhere.invalid/x"}, "p", "nowhere"),
     ],
 )
