@@ -25,7 +25,9 @@ from tests.workers.harness import running
 from workers.worker import Worker
 
 MODEL = "smollm2-135m-instruct"
-QUESTION: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What is the capital of France?"}]
+QUESTION: list[ChatCompletionMessageParam] = [
+    {"role": "user", "content": "Repeat this sentence: Paris is the capital of France."}
+]
 LONG_S = 20.0
 ENDLESS: dict[str, Any] = {
     "messages": [{"role": "user", "content": "Count."}],
