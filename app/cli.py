@@ -32,6 +32,7 @@ AudioFile = Annotated[Path | None, typer.Argument(help="Audio or video file.", e
 Url = Annotated[str, typer.Option(envvar="MILLSTREAM_URL", help="Server.")]
 ApiKey = Annotated[str | None, typer.Option(envvar="MILLSTREAM_API_KEY", help="API key.")]
 Voice = Annotated[str | None, typer.Option(help="Voice; see 'millstream voices'.")]
+Language = Annotated[str | None, typer.Option(help="ISO-639-1 code of what you speak; detected if not given.")]
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
@@ -89,7 +90,7 @@ def transcribe(
     mic: Annotated[bool, typer.Option("--mic", help="Listen to the microphone.")] = False,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
-    language: Annotated[str | None, typer.Option(help="ISO-639-1 code; detected if not given.")] = None,
+    language: Language = None,
     fast: Annotated[bool, typer.Option("--fast", help="Send a file as fast as the server takes it.")] = False,
 ) -> None:
     """Print words while they are spoken: a file at real-time pace, or the microphone."""
@@ -110,6 +111,7 @@ def talk(
     ] = None,
     voice: Voice = None,
     instructions: Annotated[str | None, typer.Option(help="What the assistant is told to be.")] = None,
+    language: Language = None,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
 ) -> None:
@@ -122,7 +124,7 @@ def talk(
         _refuse("-o goes with a file; what is said to --mic is answered aloud")
     if push_to_talk and not mic:
         _refuse("--push-to-talk goes with --mic")
-    call = Call(file, url, api_key, voice, instructions, push_to_talk)
+    call = Call(file, url, api_key, voice, instructions, language, push_to_talk)
     try:
         raise typer.Exit(asyncio.run(run(call, output)))
     except KeyboardInterrupt:

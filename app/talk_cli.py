@@ -30,7 +30,7 @@ PUSH_TO_TALK = "Press Enter to talk and Enter again to be answered. Ctrl-C ends.
 
 SETTLE_S = 1.5
 """After the end of a file so much more silence is sent, or there might be speech that the server has yet to notice."""
-UNHEARD_S = 5.0
+UNHEARD_S = 4.0
 """A file of which nothing was heard for so long after its end has no speech."""
 REPLY_TIMEOUT_S = 60.0
 """A reply in which nothing happens for so long is given up."""
@@ -51,6 +51,7 @@ class Call:
     api_key: str | None = None
     voice: str | None = None
     instructions: str | None = None
+    language: str | None = None
     push_to_talk: bool = False
 
 
@@ -100,6 +101,7 @@ async def _talk(call: Call, playback: Playback, console: Console, errors: Consol
             api_key=call.api_key,
             voice=call.voice,
             instructions=call.instructions,
+            language=call.language,
             turn_detection=None if call.push_to_talk else turn_detection,
         ) as conversation,
         asyncio.TaskGroup() as tasks,

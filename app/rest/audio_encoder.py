@@ -41,7 +41,7 @@ class _Recipe:
 
 
 _RECIPES: Mapping[Format, _Recipe] = {
-    "mp3": _Recipe("mp3", "libmp3lame", 96_000, {"id3v2_version": "0", "write_xing": "0"}),
+    "mp3": _Recipe("mp3", "libmp3lame", 96_000, {"id3v2_version": "0"}),
     "opus": _Recipe("ogg", "libopus", 48_000, {"page_duration": "50000"}),
     "aac": _Recipe("adts", "aac", 64_000),
     "flac": _Recipe("flac", "flac"),
@@ -82,8 +82,7 @@ class _Written:
 class _Encoded:
     def __init__(self, recipe: _Recipe) -> None:
         self._written = _Written()
-        options = {"flush_packets": "1", **recipe.options}
-        self._container: OutputContainer = av.open(self._written, "w", format=recipe.container, options=options)
+        self._container: OutputContainer = av.open(self._written, "w", format=recipe.container, options=recipe.options)
         self._stream = cast(AudioStream, self._container.add_stream(recipe.codec, rate=RATE_HZ, layout="mono"))
         if recipe.bit_rate:
             self._stream.bit_rate = recipe.bit_rate

@@ -15,13 +15,19 @@ from openai.types.chat import (
     ChatCompletionMessageParam,
 )
 from pydantic import BaseModel
+from redis.asyncio import Redis
 
 from tests.app.rest.gateway import alone
+from tests.app.rest.scripted import call, done, think, token
 from tests.e2e.metrics import idle, metric, sessions
 from tests.server import Server
+from tests.workers.harness import running
+from workers.worker import Worker
 
 MODEL = "smollm2-135m-instruct"
-QUESTION: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What is the capital of France?"}]
+QUESTION: list[ChatCompletionMessageParam] = [
+    {"role": "user", "content": "Repeat this sentence: Paris is the capital of France."}
+]
 LONG_S = 20.0
 ENDLESS: dict[str, Any] = {
     "messages": [{"role": "user", "content": "Count."}],
@@ -203,11 +209,10 @@ def test_json_object(client: OpenAI) -> None:
     assert isinstance(json.loads(answer.choices[0].message.content or ""), dict)
 
 
-@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "get_weather"}}])
-def test_call_and_its_result(client: OpenAI, choice: Any) -> None:
+def test_call_and_its_result(client: OpenAI) -> None:
     messages: list[Any] = [{"role": "user", "content": "What is the weather in Paris?"}]
     called = client.chat.completions.create(
-        **asked(messages=messages, tools=[WEATHER], tool_choice=choice, max_tokens=80)
+        **asked(messages=messages, tools=[WEATHER], tool_choice="required", max_tokens=80)
     )
     (said,) = called.choices
     assert said.finish_reason == "tool_calls"
@@ -224,8 +229,8 @@ def test_call_and_its_result(client: OpenAI, choice: Any) -> None:
 
 def test_streamed_call(client: OpenAI) -> None:
     with client.chat.completions.stream(
-        **asked(messages=[{"role": "user", "content": "Weather in London?"}], tools=[WEATHER], tool_choice="required")
-        | {"max_tokens": 80}
+        **asked(messages=[{"role": "user", "content": "Weather in London?"}], tools=[WEATHER], max_tokens=80),
+        tool_choice={"type": "function", "function": {"name": "get_weather"}},
     ) as stream:
         kinds = {event.type for event in stream}
         called = stream.get_final_completion().choices[0]
@@ -234,6 +239,45 @@ def test_streamed_call(client: OpenAI) -> None:
     assert called.message.tool_calls
     assert called.message.tool_calls[0].function.name == "get_weather"
     assert json.loads(called.message.tool_calls[0].function.arguments)["city"] in ("Paris", "London")
+
+
+TWO_CALLS = [
+    call(0, "get_weather", '{"city": '),
+    call(0, None, '"Paris"}'),
+    call(1, "get_weather", '{"city": "London"}'),
+    *[call(1, None, " ")] * 1_000,
+    done("tool_calls"),
+]
+
+
+async def test_one_call_at_a_time(redis: Redis, redis_url: str) -> None:
+    async def called(parallel: bool) -> dict[str, Any]:
+        wanted = asked(tools=[WEATHER], parallel_tool_calls=parallel)
+        answer = await gateway.post("/v1/chat/completions", json=wanted)
+        choice: dict[str, Any] = answer.json()["choices"][0]
+        assert choice["finish_reason"] == "tool_calls"
+        assert choice["message"]["content"] is None
+        return {call["function"]["arguments"].strip(): call["id"] for call in choice["message"]["tool_calls"]}
+
+    async with running(Worker(think(TWO_CALLS), redis).run()), alone(redis_url) as gateway:
+        one, two = await called(parallel=False), await called(parallel=True)
+    assert list(one) == ['{"city": "Paris"}']
+    assert list(two) == ['{"city": "Paris"}', '{"city": "London"}']
+    assert len(set(two.values())) == 2
+
+
+ENDPOINT_DOWN = {"code": "endpoint_unreachable", "message": "cannot be reached", "param": None}
+
+
+async def test_failure_in_the_middle_of_a_stream(redis: Redis, redis_url: str) -> None:
+    script = [token("Once"), token(" upon"), done("failed", ENDPOINT_DOWN)]
+    async with running(Worker(think(script), redis).run()), alone(redis_url) as gateway:
+        streamed = await gateway.post("/v1/chat/completions", json=asked(stream=True))
+        whole = await gateway.post("/v1/chat/completions", json=asked())
+    *_, last = [line for line in streamed.text.splitlines() if line]
+    assert " upon" in streamed.text
+    assert json.loads(last.removeprefix("data: "))["error"]["code"] == "endpoint_unreachable"
+    assert (whole.status_code, whole.json()["error"]["code"]) == (503, "endpoint_unreachable")
 
 
 # --- clients that leave ---
@@ -259,11 +303,10 @@ async def test_client_that_does_not_wait(server: Server) -> None:
     assert await idle(server) < LONG_S / 2
 
 
-@pytest.mark.parametrize("stream", [False, True])
-async def test_answer_that_takes_too_long(guarded_server: Server, stream: bool) -> None:
+async def test_answer_that_takes_too_long(guarded_server: Server) -> None:
     client = OpenAI(api_key="right-key", base_url=f"{guarded_server.url}/v1", max_retries=0)
     with pytest.raises(openai.APIError) as caught:
-        list(client.chat.completions.create(model=MODEL, stream=stream, **ENDLESS))
+        list(client.chat.completions.create(model=MODEL, stream=True, **ENDLESS))
     assert caught.value.code == "timeout"
     assert "3 s" in caught.value.message
     await idle(guarded_server, "right-key")

@@ -12,13 +12,20 @@ import httpx
 import openai
 import pytest
 from openai import OpenAI
+from redis.asyncio import Redis
 
 from app.rest.audio_file import decode
+from app.rest.speech import AHEAD_CHARS, TEXT_CHARS
 from app.settings import Settings
+from models.tts.clauses import MAX_CLAUSE_CHARS
+from models.tts.kokoro import MAX_SILENT_CHARS
 from tests.app.rest.gateway import alone
+from tests.app.rest.murmur import SAMPLES_PER_CHAR, Murmur, speak
 from tests.e2e.metrics import idle, metric, sessions
 from tests.e2e.speech import said, seconds
 from tests.server import Server
+from tests.workers.harness import running
+from workers.worker import Worker
 
 SENTENCE = "The kettle is on the table."
 LONG = "We walked along the river until the sun went down, and then we went home. " * 40
@@ -123,6 +130,19 @@ async def test_audio_comes_while_the_rest_is_made(server: Server) -> None:
     assert seconds(decoded(first + second)) < LONG_S
     assert await idle(server) < LONG_S / 2
     assert metric(server, "millstream_rest_first_output_seconds_count", service="speak") == waited + 1
+
+
+async def test_no_more_text_is_pushed_than_is_spoken(redis: Redis, redis_url: str) -> None:
+    model, text = Murmur(), "ä" * 20_050
+    async with running(Worker(speak(model), redis).run()), alone(redis_url) as gateway:
+        answer = await gateway.post("/v1/audio/speech", json=body(input=text, response_format="pcm"))
+    assert len(answer.content) == len(text) * SAMPLES_PER_CHAR * 2
+    assert model.most_waiting <= AHEAD_CHARS + TEXT_CHARS
+
+
+def test_text_that_is_held_back_is_no_standstill(client: OpenAI) -> None:
+    assert AHEAD_CHARS > MAX_SILENT_CHARS + MAX_CLAUSE_CHARS
+    assert seconds(spoken(client, input="😀" * 10_000 + " Hello.")) < 3
 
 
 async def test_two_at_once(server: Server) -> None:
