@@ -42,9 +42,9 @@ class Conversation(msgspec.Struct):
         self.items.insert(at, item)
         return self.items[at - 1].id if at else None
 
-    def find(self, item_id: str) -> Item:
+    def find(self, item_id: str, param: str = "item_id") -> Item:
         """The item of an id. Raises ItemError."""
-        return self.items[self._index(item_id, "item_id")]
+        return self.items[self._index(item_id, param)]
 
     def delete(self, item_id: str) -> None:
         """Forget an item. Raises ItemError."""

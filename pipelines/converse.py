@@ -161,7 +161,8 @@ class Converse:
         told = [state for state in self._state.replies if state.guess is None]
         named = [state for state in told if state.id == reply_id] if reply_id else [self._active()]
         if not named or named[0] is None:
-            raise ReplyError("response_cancel_not_active", "there is no such response in progress", "response_id")
+            param = "response_id" if reply_id else None
+            raise ReplyError("response_cancel_not_active", "there is no such response in progress", param)
         self._state.wanted = self._state.wanted and not named[0].request.in_conversation
         return self._end(self._reply(named[0]), CLIENT_CANCELLED, now)
 

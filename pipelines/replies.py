@@ -29,8 +29,6 @@ TOKEN_SLACK_S = 0.05
 """How long the next token of someone who waits for an answer may wait."""
 SPEECH_SLACK_S = 0.3
 """How long the first clause may wait; a clause takes about as long to make."""
-SAMPLING = {"temperature": 0.3, "top_p": 0.9}
-"""Cautious: the protocol has no say in it, and small models talk nonsense at 1.0."""
 
 Effect = OnStream | ReplyEvent
 
@@ -121,7 +119,7 @@ class Reply:
         state, request = self.state, self.state.request
         state.number = number
         state.trace.asked = now
-        meta: dict[str, Any] = {"messages": prompt, "max_tokens": request.max_tokens, **SAMPLING}
+        meta: dict[str, Any] = {"messages": prompt, "max_tokens": request.max_tokens}
         if request.tools:
             meta |= {"tools": request.tools, "tool_choice": request.tool_choice}
         if request.truncation is not None:

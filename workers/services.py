@@ -32,10 +32,13 @@ def think(settings: WorkerSettings) -> Service:
         return _remote(settings)
     import torch
 
+    from models.lm.generation import Sampling
     from models.lm.model import LanguageModel
 
     torch.set_num_threads(settings.threads)
-    model = LanguageModel(_checkpoint(settings, settings.lm_model), settings.slots, settings.lm_context)
+    sampling = Sampling(settings.lm_temperature, settings.lm_top_p, frequency_penalty=settings.lm_frequency_penalty)
+    directory = _checkpoint(settings, settings.lm_model)
+    model = LanguageModel(directory, settings.slots, settings.lm_context, sampling=sampling)
     return Service("think", lanes=[[model]], device="cpu")
 
 

@@ -45,6 +45,11 @@ class WorkerSettings(CommonSettings):
     tts_voices: str = Field("kokoro-voices", description="Checkpoint of its voices.")
     lm_model: str = Field("smollm2-135m-instruct", description="Checkpoint of the language model.")
     lm_context: int = Field(2048, ge=64, description="Tokens of a conversation that the language model sees.")
+    lm_temperature: float = Field(0.2, ge=0, le=10, description="Its sampling temperature, where a request has none.")
+    lm_top_p: float = Field(0.9, gt=0, le=1, description="Its nucleus, where a request has none.")
+    lm_frequency_penalty: float = Field(
+        0.5, ge=-2, le=2, description="How much it avoids what it has said, where a request does not say."
+    )
     llm_url: str | None = Field(
         None, description="Base URL of an OpenAI-compatible endpoint that replies instead of `lm_model`."
     )

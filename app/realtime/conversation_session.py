@@ -178,16 +178,10 @@ class ConversationSession(Session):
         for index, item in enumerate(request.input):
             param = f"response.input[{index}]"
             if isinstance(item, ItemReference):
-                context.append(self._referred(item.id, f"{param}.id", event_id))
+                context.append(self._pipeline.conversation.find(item.id, f"{param}.id"))
             else:
                 context.append(to_item(item, self.state.new_item(), param, event_id))
         return context
-
-    def _referred(self, item_id: str, param: str, event_id: str | None) -> Item:
-        try:
-            return self._pipeline.conversation.find(item_id)
-        except ItemError as error:
-            raise bad_request(error.code, f"{param}: {error}", param, event_id) from None
 
     def _check_voice(self, voice: str, param: str, event_id: str | None) -> None:
         try:

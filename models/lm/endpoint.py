@@ -182,7 +182,7 @@ def _request(meta: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fields(meta: Mapping[str, Any], options: Options) -> dict[str, Any]:
-    dropped = {"top_k", "truncation"} | (set() if options.tools else {"tools", "tool_choice"})
+    dropped = {"top_k", "truncation"} if options.tools else {"top_k", "truncation", "tools", "tool_choice"}
     fields = {name: value for name, value in meta.items() if value is not None and name not in dropped}
     if options.top_k:
         fields["extra_body"] = {"top_k": options.top_k}

@@ -15,15 +15,12 @@ from models.lm.chat import ChatMessage, FunctionCall, Tool, Truncation
 from models.lm.tokens import PromptError, Tokenizer
 
 STRIDES = 4
-"""Unless it is told otherwise, old messages go at least 1/STRIDES of the context at a time, so that the cache outlives
-most turns.
-"""
+"""Old messages go at least 1/STRIDES of the context at a time, so that the cache outlives most turns."""
 TOKENS_PER_MESSAGE = 8
 """Allowance for a message's markup."""
 MAX_CHARACTERS_PER_TOKEN = 16
 """A text longer than this many times the context is refused without a look: encoding it would hold up others."""
 CACHED_SIZES = 4096
-AUTO = Truncation()
 DEFAULT_INSTRUCTIONS = "You are a helpful assistant."
 """Where tools must be explained and the conversation has no instructions."""
 
@@ -43,13 +40,12 @@ class Prompter:
         messages: Sequence[ChatMessage],
         tools: Sequence[Tool],
         reserve: int,
-        truncation: Truncation = AUTO,
+        truncation: Truncation = Truncation(),  # noqa: B008 (immutable)
     ) -> list[int]:
         """Tokens that ask for a reply to `messages`, of which the oldest turns are left out if there is no room for
         all beside the instructions (leading system messages), `tools`, and `reserve` tokens of reply.
 
-        Raises StreamError if there is not even room for the last turn, or if none may be left out and there is not
-        room for all.
+        Raises StreamError if there is not even room for the last turn, or for all where none may be left out.
         """
         instructions = next((at for at, message in enumerate(messages) if message.role != "system"), len(messages))
         pinned, turns = [*messages[:instructions]], messages[instructions:]
@@ -58,7 +54,7 @@ class Prompter:
         listed = [calls.describe(tool) for tool in tools] if self._takes_tools else []
         budget = self._context - reserve
         room = budget - sum(map(self._message_size, pinned)) - self._size(json.dumps(listed))
-        starts = self._starts(turns, room, truncation)
+        starts = [0] if truncation.type == "disabled" else self._starts(turns, room, truncation)
         for start in starts:
             prompt = self._encode([*pinned, *turns[start:]], listed)
             if prompt is not None and len(prompt) <= budget:
@@ -74,15 +70,14 @@ class Prompter:
         """Where the turns that are kept may begin, the best first: at the first message or at a user's, so that no
         answer or tool result lacks what it belongs to.
         """
-        if truncation.type == "disabled":
-            return [0]
         sizes = [self._message_size(message) for message in turns]
-        stride = self._context // STRIDES
-        if truncation.type == "retention_ratio":
-            limit = truncation.token_limits and truncation.token_limits.post_instructions
-            room = room if limit is None else min(room, limit)
-            stride = max(1, round(room * (1 - truncation.retention_ratio)))
-        excess = -(-max(0, sum(sizes) - room) // stride) * stride
+        limit = room if truncation.limit is None else min(room, truncation.limit)
+        excess = max(0, sum(sizes) - limit)
+        if excess and truncation.type == "retention_ratio":
+            excess = sum(sizes) - round(limit * truncation.retention_ratio)
+        elif excess:
+            stride = self._context // STRIDES
+            excess = -(-excess // stride) * stride
         users = [at for at, message in enumerate(turns) if message.role == "user"]
         candidates = sorted({0, *users})
         fitting = [at for at in candidates if sum(sizes[:at]) >= excess]

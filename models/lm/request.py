@@ -11,7 +11,7 @@ from models.lm import generation, grammar
 from models.lm.chat import Tool
 from models.lm.constraint import GrammarError, Grammars
 from models.lm.context import Window
-from models.lm.generation import Options
+from models.lm.generation import Options, Sampling
 from models.lm.prompt import Prompter
 from models.lm.tokens import Tokenizer
 
@@ -26,9 +26,7 @@ class Request(msgspec.Struct, array_like=True, frozen=True, tag="request"):
     number: int
     tokens: tuple[int, ...]
     pinned: int
-    temperature: float
-    top_p: float
-    top_k: int
+    sampling: Sampling
     seed: int
     max_tokens: int
     stop: tuple[str, ...]
@@ -41,11 +39,14 @@ class Request(msgspec.Struct, array_like=True, frozen=True, tag="request"):
 class RequestParser:
     """Reads `generate` messages for one checkpoint."""
 
-    def __init__(self, tokenizer: Tokenizer, grammars: Grammars, vocab: int, window: Window) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, grammars: Grammars, vocab: int, window: Window, sampling: Sampling
+    ) -> None:
         self._tokenizer = tokenizer
         self._grammars = grammars
         self._vocab = vocab
         self._window = window
+        self._sampling = sampling
         self._prompter = Prompter(tokenizer, window.context)
 
     def parse(self, message: Message, number: int) -> Request:
@@ -62,9 +63,7 @@ class RequestParser:
             number,
             tuple(tokens),
             asked.pinned,
-            asked.temperature,
-            asked.top_p,
-            asked.top_k,
+            generation.sampling(asked, self._sampling),
             seed,
             max_tokens,
             asked.stop,

@@ -98,9 +98,9 @@ def detecting(kind: str, **fields: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def talking(server: Server) -> AsyncIterator[Talker]:
+async def talking(server: Server, key: str = "unused") -> AsyncIterator[Talker]:
     """Connect; at the end every event must be what the official types say."""
-    client = AsyncOpenAI(api_key="unused", base_url=f"{server.url}/v1")
+    client = AsyncOpenAI(api_key=key, base_url=f"{server.url}/v1")
     async with (
         client.realtime.connect(model="gpt-realtime") as connection,
         hearing(connection, lambda event: event.type) as heard,

@@ -46,14 +46,14 @@ class Guest:
 
     def from_server(self, kind: str) -> list[dict[str, Any]]:
         """Events of a type as the server sent them."""
-        raw: list[Any] = [event for event in self.heard.of("raw_model_event")]
+        raw: list[Any] = list(self.heard.of("raw_model_event"))
         sent = [event.data.data for event in raw if event.data.type == "raw_server_event"]
         return [event for event in sent if event["type"] == kind]
 
     @property
     def errors(self) -> list[Any]:
         """Whatever went wrong, on either side."""
-        raw: list[Any] = [event for event in self.heard.of("raw_model_event")]
+        raw: list[Any] = list(self.heard.of("raw_model_event"))
         return [*self.heard.of("error"), *(e.data for e in raw if e.data.type in ("error", "exception"))]
 
 

@@ -4,7 +4,7 @@ import json
 from itertools import pairwise
 from typing import Any, Literal
 
-import jsonschema
+import jsonschema_rs
 import numpy as np
 import pytest
 
@@ -149,7 +149,7 @@ async def test_function_call(server: Server) -> None:
     assert call.type == "function_call"
     assert call.name == "forecast"
     assert call.arguments is not None
-    jsonschema.validate(json.loads(call.arguments), FORECAST["parameters"])
+    jsonschema_rs.validate(FORECAST["parameters"], json.loads(call.arguments))
     assert "".join(event.delta for event in talker.of("arguments.delta")) == call.arguments
     assert not [event for event in talker.of("output_audio.delta") if event.response_id == called.id]
     (message,) = spoken.output or []
@@ -228,13 +228,17 @@ async def test_out_of_band(server: Server) -> None:
         )
         aside = await talker.done(1)
         added = [event.item.id for event in talker.of("conversation.item.added")]
+        (told,) = aside.output or []
+        await talker.connection.conversation.item.retrieve(item_id=told.id or "")
+        unknown = await talker.error()
         await talker.connection.response.cancel()
         story = await talker.done(2)
 
     assert aside.metadata == {"purpose": "aside"}
     assert aside.conversation_id is None
     assert talker.text(aside)
-    assert [item.id for item in aside.output or [] if item.id in added] == []
+    assert told.id not in added
+    assert unknown.code == "item_not_found"
     assert _ended(story) == ("cancelled", "client_cancelled")
     assert story.conversation_id is not None
     assert story.metadata is None
@@ -276,7 +280,8 @@ async def test_events_are_numbered(server: Server) -> None:
         await talker.respond(max_output_tokens=8)
         response = await talker.done()
 
-    numbers = [int(event.event_id.rpartition("_")[2]) for event in talker.heard.events]
+    heard: list[Any] = talker.heard.events
+    numbers = [int(event.event_id.rpartition("_")[2]) for event in heard]
     assert all(after == before + 1 for before, after in pairwise(numbers))
     per_delta = SAMPLE_BYTES * 24 * PIECE_MS
     deltas = [len(event.delta) * 3 // 4 for event in talker.of("output_audio.delta")]
@@ -290,4 +295,4 @@ def _ended(response: Any) -> tuple[str | None, str | None]:
 
 
 def _is_audio(event: Any, response_id: str | None) -> bool:
-    return event.type.endswith("output_audio.delta") and event.response_id == response_id
+    return bool(event.type.endswith("output_audio.delta") and event.response_id == response_id)

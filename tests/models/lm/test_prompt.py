@@ -10,7 +10,7 @@ from tokenizers import Tokenizer as TokenizersTokenizer
 
 from models.base import StreamError
 from models.lm.calls import LISTED, TAGGED
-from models.lm.chat import ChatMessage, Function, FunctionCall, TokenLimits, Tool, ToolCall, Truncation
+from models.lm.chat import ChatMessage, Function, FunctionCall, Tool, ToolCall, Truncation
 from models.lm.prompt import Prompter
 from models.lm.tokens import Tokenizer, load
 
@@ -64,25 +64,30 @@ def test_old_turns_are_left_out_at_a_users_message(tokenizer: Tokenizer) -> None
     assert 3 < len(set(beginnings)) < len(beginnings) / 2
 
 
-def test_a_conversation_that_may_not_be_cut_does_not_fit(tokenizer: Tokenizer) -> None:
-    whole = Prompter(tokenizer, 256).write(turns(5), [], 32, Truncation("disabled"))
-    assert whole == Prompter(tokenizer, 256).write(turns(5), [], 32)
-    with pytest.raises(StreamError, match="conversation") as refused:
-        Prompter(tokenizer, 256).write(turns(20), [], 32, Truncation("disabled"))
-    assert refused.value.code == "context_length_exceeded"
+def test_nothing_is_left_out_where_truncation_is_disabled(tokenizer: Tokenizer) -> None:
+    prompter, disabled = Prompter(tokenizer, 256), Truncation("disabled")
+    messages = [*turns(2), ChatMessage("user", "Hi")]
+    assert prompter.write(messages, [], 10, disabled) == prompter.write(messages, [], 10)
+    with pytest.raises(StreamError, match="conversation do not fit into 246 of the context's 256") as caught:
+        prompter.write([*turns(30), ChatMessage("user", "Hi")], [], 10, disabled)
+    assert caught.value.code == "context_length_exceeded"
 
 
-def test_so_much_of_a_long_conversation_is_kept_as_is_wanted(tokenizer: Tokenizer) -> None:
-    def least(truncation: Truncation) -> int:
-        """Tokens of the shortest prompt, once turns are left out."""
-        prompter = Prompter(tokenizer, 256)
-        return min(len(prompter.write(turns(count), [], 32, truncation)) for count in range(12, 40))
-
-    sizes = [least(Truncation("retention_ratio", ratio)) for ratio in (0.2, 0.5, 0.9)]
-    assert sizes == sorted(set(sizes))
-    assert sizes[0] < 0.3 * 224
-    assert sizes[2] > 0.7 * 224
-    assert least(Truncation("retention_ratio", 0.9, TokenLimits(60))) <= 60
+def test_share_that_is_retained(tokenizer: Tokenizer) -> None:
+    """The size of what is left out is an estimate."""
+    prompter, messages = Prompter(tokenizer, 512), [*turns(40), ChatMessage("user", "Hi")]
+    retained = [
+        Truncation("retention_ratio"),
+        Truncation("retention_ratio", 0.5),
+        Truncation("retention_ratio", token_limits={"post_instructions": 128}),
+        Truncation("retention_ratio", 0.0),
+    ]
+    whole, half, limited, last = (len(prompter.write(messages, [], 10, truncation)) for truncation in retained)
+    assert 280 < whole <= 502
+    assert 200 < half < 280
+    assert 10 < last < limited < 140
+    short = [*turns(2), ChatMessage("user", "Hi")]
+    assert prompter.write(short, [], 10, Truncation("retention_ratio", 0.0)) == prompter.write(short, [], 10)
 
 
 def test_results_stay_with_their_calls(tokenizer: Tokenizer) -> None:
