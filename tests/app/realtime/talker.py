@@ -19,9 +19,9 @@ from pipelines.converse_events import Traced
 from pipelines.effects import OnStream, Push
 from tests.app.realtime.client import BEGAN, CLIENT_EVENT, MODEL, SERVER_EVENT, Event
 from tests.pipelines.listen import Script, Utterance
-from tests.pipelines.speak import Voice
+from tests.pipelines.speak import Speak, Voice
 from tests.pipelines.streams import Streams
-from tests.pipelines.think import Brain
+from tests.pipelines.think import Brain, Think
 
 CHUNK_S = 0.02
 
@@ -176,7 +176,15 @@ class Talker:
         deltas = self.told("response.output_audio.delta")
         return b"".join(b64decode(event["delta"]) for event in deltas if event["response_id"] == response)
 
+    def requests(self) -> list[dict[str, Any]]:
+        """What language models were asked, in the order of streams."""
+        thinkers = [stream for _, stream in self.streams.opened if isinstance(stream, Think)]
+        return [request for stream in thinkers for request in stream.requests]
+
     def prompts(self) -> list[list[dict[str, Any]]]:
-        """Every prompt of a reply, in the order of streams."""
-        thinkers = [stream for name, stream in self.streams.opened if name.startswith("think")]
-        return [request["messages"] for stream in thinkers for request in stream.requests]  # type: ignore[union-attr]
+        """The messages of that."""
+        return [request["messages"] for request in self.requests()]
+
+    def speakers(self) -> list[Speak]:
+        """Every stream to the speaker that was ever open."""
+        return [stream for _, stream in self.streams.opened if isinstance(stream, Speak)]

@@ -1,5 +1,6 @@
 """What a client sees of a conversation that goes as it should."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -282,7 +283,7 @@ def test_a_named_tool_is_asked_for() -> None:
     talker = Talker(brain=answers(Call("weather"))).manual(tools=[WEATHER])
     talker.say()
     talker.respond(tool_choice={"type": "function", "name": "weather"})
-    request = talker.streams.open["think"].requests[0]  # type: ignore[union-attr]
+    (request,) = talker.requests()
     assert request["tool_choice"] == {"type": "function", "function": {"name": "weather"}}
     assert request["tools"] == [{"type": "function", "function": {k: v for k, v in WEATHER.items() if k != "type"}}]
 
@@ -327,8 +328,8 @@ def test_a_response_may_have_its_own_format_and_voice() -> None:
     talker.respond(audio={"output": {"format": {"type": "audio/pcmu"}, "voice": "echo"}})
     talker.wait(2)
     assert len(talker.audio(talker.done()["id"])) == 2 * 2_000
-    (speaker,) = [stream for name, stream in talker.streams.opened if name.startswith("speak")]
-    assert speaker.options["voice"] == "echo"  # type: ignore[union-attr]
+    (speaker,) = talker.speakers()
+    assert speaker.options["voice"] == "echo"
     assert talker.done()["audio"]["output"]["voice"] == "echo"
 
 
@@ -440,7 +441,8 @@ def test_a_response_apart_is_no_part_of_the_conversation() -> None:
     own = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Is it spam?"}]}
     reference = {"type": "item_reference", "id": "mail"}
     before = len(talker.kinds())
-    talker.respond(conversation="none", input=[reference, own], output_modalities=TEXT, metadata={"kind": "filter"})
+    request = {"conversation": "none", "input": [reference, own], "output_modalities": TEXT}
+    talker.raw(json.dumps({"type": "response.create", "response": request | {"metadata": {"kind": "filter"}}}))
     talker.wait(2)
     told = [kind for kind in WRITTEN if not kind.startswith("conversation.")]
     assert talker.kinds()[before:] == told
@@ -512,11 +514,11 @@ def test_what_the_session_says_reaches_the_models() -> None:
     )
     talker.say()
     talker.respond()
-    request = talker.streams.open["think"].requests[0]  # type: ignore[union-attr]
+    (request,) = talker.requests()
     assert request["messages"][0] == {"role": "system", "content": "Be rude."}
     assert request["max_tokens"] == 50
-    (speaker,) = [stream for name, stream in talker.streams.opened if name.startswith("speak")]
-    assert speaker.options == {"voice": "echo", "speed": 0.5}  # type: ignore[union-attr]
+    (speaker,) = talker.speakers()
+    assert speaker.options == {"voice": "echo", "speed": 0.5}
 
 
 def story(*, moving: bool) -> Talker:
