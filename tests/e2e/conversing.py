@@ -3,7 +3,7 @@
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 from openai import AsyncOpenAI
 from openai.resources.realtime.realtime import AsyncRealtimeConnection
@@ -29,9 +29,10 @@ class Talker:
         async for piece in spoken(audio, speed, rate, sample_bytes):
             await self.connection.input_audio_buffer.append(audio=base64.b64encode(piece).decode())
 
-    async def write(self, text: str) -> None:
-        """Add a message of the user to the conversation."""
-        item: Any = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
+    async def write(self, text: str, role: Literal["user", "assistant"] = "user") -> None:
+        """Add a message to the conversation."""
+        kind = "input_text" if role == "user" else "output_text"
+        item: Any = {"type": "message", "role": role, "content": [{"type": kind, "text": text}]}
         await self.connection.conversation.item.create(item=item)
 
     async def updated(self, **fields: Any) -> Any:

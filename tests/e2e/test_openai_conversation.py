@@ -48,6 +48,10 @@ async def start_long_reply(talker: Talker, **response: Any) -> None:
 async def test_spoken_turn(server: Server) -> None:
     async with talking(server) as talker:
         await talker.updated(max_output_tokens=48)
+        for country, city in (("Italy", "Rome"), ("Spain", "Madrid")):
+            await talker.write(f"What is the capital of {country}?")
+            await talker.write(f"The capital of {country} is {city}.", role="assistant")
+        await talker.wait("conversation.item.done", 4)
         await talker.say(clip("question") + silence(0.8))
         response = await talker.done()
         transcript, speech = talker.text(response), talker.audio(response)
@@ -56,7 +60,7 @@ async def test_spoken_turn(server: Server) -> None:
         heard = await read_back(server, speech)
 
     kinds = [kind for kind in talker.kinds if not kind.endswith("delta")]
-    assert kinds[2:] == [
+    assert kinds[kinds.index("input_audio_buffer.speech_started") :] == [
         "input_audio_buffer.speech_started",
         "input_audio_buffer.speech_stopped",
         "input_audio_buffer.committed",
@@ -99,9 +103,6 @@ async def test_interruption(server: Server) -> None:
         await talker.connection.conversation.item.truncate(item_id=item.id, content_index=0, audio_end_ms=heard_ms)
         truncated = await talker.wait("item.truncated")
         cut = await talker.retrieved(item.id)
-        await talker.wait("response.created", 2)
-        await talker.connection.response.cancel()
-        cancelled = await talker.done(2)
 
     assert _ended(interrupted) == ("cancelled", "turn_detected")
     assert not [event for event in talker.after("speech_started") if _is_audio(event, interrupted.id)]
@@ -111,7 +112,6 @@ async def test_interruption(server: Server) -> None:
     assert cut.status == "incomplete"
     assert whole.startswith(cut.content[0].transcript)
     assert 0 < len(cut.content[0].transcript) < len(whole)
-    assert _ended(cancelled) == ("cancelled", "client_cancelled")
 
 
 async def test_semantic_turns(server: Server) -> None:
