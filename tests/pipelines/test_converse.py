@@ -198,7 +198,7 @@ def test_a_guess_is_dropped_if_speech_goes_on() -> None:
 def test_a_guess_about_another_text_is_dropped() -> None:
     """With a lag of recognition the text of an earlier pause is the guess when the turn ends by a commit."""
     story = Story(said(1, 2, "what time"), config=PATIENT).hear(2.3)
-    guess = next(state for state in story.pipeline.state.replies)
+    guess = next(state for state in story.pipeline.state.replies.all)
     assert guess.guess is not None
     guess.guess = type(guess.guess)(guess.guess.item, "something else")
     story.hear_until(ReplyFinished)
@@ -224,7 +224,7 @@ def test_a_guess_is_dropped_when_what_it_replies_to_changes(edit: Callable[[Stor
     assert len(story.prompts) == 1
     edit(story)
     assert story.think.cancels == 1
-    assert not [reply for reply in story.pipeline.state.replies if reply.guess]
+    assert not [reply for reply in story.pipeline.state.replies.all if reply.guess]
     story.hear(8)
     assert len(story.prompts) > 1
     assert set(story.outcomes) == {("completed", None)}

@@ -153,7 +153,7 @@ def test_a_reply_that_waits_for_a_transcript_does_not_notice_a_lost_language_mod
 
 def test_gives_up_when_the_language_model_is_lost_again_and_again() -> None:
     story = Story()
-    for _ in range(converse.MAX_FAILURES):
+    for _ in range(replies.MAX_FAILURES):
         story.lose("think")
         assert story.told(GaveUp) == []
     story.lose("think", code="still_gone")
@@ -162,7 +162,7 @@ def test_gives_up_when_the_language_model_is_lost_again_and_again() -> None:
 
 def test_words_between_losses_make_them_harmless() -> None:
     story = asked(answers(LONG), audio=False)
-    for _ in range(converse.MAX_FAILURES + 2):
+    for _ in range(replies.MAX_FAILURES + 2):
         story.wait_until(TextDelta).lose("think")
         story.reply()
     assert story.told(GaveUp) == []

@@ -77,17 +77,17 @@ def test_a_cancelled_reply_ends_as_it_is(named: bool, audio: bool) -> None:
     check_replies(story)
 
 
-@pytest.mark.parametrize("name", [None, "resp_7"])
-def test_there_may_be_nothing_to_cancel(name: str | None) -> None:
+@pytest.mark.parametrize(("name", "param"), [(None, None), ("resp_7", "response_id")])
+def test_there_may_be_nothing_to_cancel(name: str | None, param: str | None) -> None:
     story = typed(LONG)
     with pytest.raises(ReplyError) as refused:
         story.cancel(name)
-    assert (refused.value.code, refused.value.param) == ("response_cancel_not_active", "response_id")
+    assert (refused.value.code, refused.value.param) == ("response_cancel_not_active", param)
 
 
 def test_a_guess_cannot_be_cancelled_for_nobody_knows_it() -> None:
     story = Story(said(1, 2, "hello")).hear(2.4)
-    (guess,) = story.pipeline.state.replies
+    (guess,) = story.pipeline.state.replies.all
     for name in (None, guess.id):
         with pytest.raises(ReplyError):
             story.cancel(name)
