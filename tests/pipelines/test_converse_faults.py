@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines import converse, speak
+from pipelines import replies, speak
 from pipelines.converse_events import ReplyFinished, ReplyStarted, SpeechDelta, TextDelta
 from pipelines.effects import StreamOutput
 from pipelines.transcribe_events import Completed, Failed, GaveUp
