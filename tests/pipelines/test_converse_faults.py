@@ -70,8 +70,10 @@ def test_no_free_slot_to_speak_fails_the_reply() -> None:
 
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.1, 0.5, 1.0, 2.0])
-def test_a_lost_speaker_is_replaced_and_goes_on_where_it_was(delay_s: float) -> None:
-    story = asked(answers(LONG)).wait(delay_s)
+@pytest.mark.parametrize("token_s", [0.0, 0.02])
+def test_a_lost_speaker_is_replaced_and_goes_on_where_it_was(token_s: float, delay_s: float) -> None:
+    """Whether its text is complete or not."""
+    story = asked(answers(LONG, token_s=token_s)).wait(delay_s)
     reply = story.told(ReplyStarted)[0].reply
     said_before = story.spoken(reply)
     story.lose(speaker(story)).wait_until(ReplyFinished)
