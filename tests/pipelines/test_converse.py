@@ -15,7 +15,7 @@ from pipelines.converse_events import (
     Usage,
 )
 from pipelines.converse_state import ConverseConfig
-from pipelines.items import Message
+from pipelines.items import Message, Part
 from pipelines.transcribe_events import CommitRefused, Committed, Completed, SpeechStarted, SpeechStopped
 from pipelines.transcribe_state import TranscribeConfig
 from pipelines.turns import ServerVad
@@ -185,6 +185,13 @@ def test_a_reply_begins_while_the_turn_may_still_go_on_and_is_told_at_its_end() 
     assert story.spoken(story.told(ReplyStarted)[0].reply) == "You said what time is it."
 
 
+def test_an_item_of_a_guess_is_told_as_it_began() -> None:
+    story = Story(said(1, 2, "what time is it"), config=PATIENT).hear_until(ReplyFinished)
+    item = story.told(ItemStarted)[0].item
+    assert isinstance(item, Message)
+    assert (item.status, item.content) == ("in_progress", [Part("output_audio", "")])
+
+
 def test_a_guess_is_dropped_if_speech_goes_on() -> None:
     story = Story(said(1, 2, "what time"), said(2.6, 3.6, "is it"), config=PATIENT).hear(7)
     assert asked(story) == ["what time", "what time is it"]
@@ -256,6 +263,7 @@ def test_a_guess_is_dropped_with_the_audio_that_is_cleared() -> None:
 def test_a_guess_is_dropped_when_the_client_commits_the_turn_itself() -> None:
     story = Story(said(1, 2, "hello"), config=PATIENT).hear(2.4).commit().hear(0.5)
     assert story.told(ReplyStarted) == []
+    assert story.pipeline.state.replies.all == []
     assert list(story.streams) == ["listen", "think"]
     story.reply()
     story.wait_until(ReplyFinished)
