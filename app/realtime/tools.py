@@ -52,9 +52,7 @@ def chat_choice(choice: ToolChoice) -> str | dict[str, Any]:
 
 
 def choice_problem(choice: ToolChoice, tools: list[FunctionTool]) -> str | None:
-    """Why the choice cannot be made, if so."""
+    """Why the choice cannot be made, if so. Without tools there is nothing to choose, whatever is required."""
     if isinstance(choice, FunctionChoice) and choice.name not in {tool.name for tool in tools}:
         return f"no tool has the name {choice.name!r}"
-    if choice == "required" and not tools:
-        return "a call is required but there are no tools"
     return None

@@ -13,6 +13,7 @@ from agents.realtime import (
     RealtimeSession,
     RealtimeSessionEvent,
     RealtimeSessionModelSettings,
+    realtime_handoff,
 )
 
 from tests.e2e.conversing import PACED
@@ -134,6 +135,20 @@ async def test_function_tool(server: Server) -> None:
     )
     assert (called["name"], result["output"]) == ("weather", "Clear and mild.")
     assert called["call_id"] == result["call_id"]
+
+
+async def test_handoff(server: Server) -> None:
+    """A choice that was meant for the first agent's tools stays in force for the second, which has none."""
+    second: RealtimeAgent[None] = RealtimeAgent("second", instructions="You are the second agent.")
+    first: RealtimeAgent[None] = RealtimeAgent("first", handoffs=[realtime_handoff(second)])
+    async with visiting(server, first, {"tool_choice": "required"}) as guest:
+        await guest.session.send_message("May I speak to the second agent?")
+        handoff = await guest.wait("handoff")
+        await guest.wait("audio")
+
+    assert handoff.to_agent.name == "second"
+    session = guest.from_server("session.updated")[-1]["session"]
+    assert (session["instructions"], session["tools"]) == ("You are the second agent.", [])
 
 
 def _transcript(item: Any) -> str:

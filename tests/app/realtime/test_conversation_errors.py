@@ -132,7 +132,6 @@ FAULTS: dict[str, tuple[Event, str, str | None]] = {
         INVALID,
         "response.tool_choice",
     ),
-    "call required without tools": (respond(tool_choice="required"), INVALID, "response.tool_choice"),
     "choice of an MCP server": (
         respond(tool_choice={"type": "mcp", "server_label": "it"}),
         INVALID,
@@ -252,6 +251,13 @@ FAULTS: dict[str, tuple[Event, str, str | None]] = {
     # what is not of this transport
     "output buffer": ({"type": "output_audio_buffer.clear"}, "unsupported_event", "type"),
 }
+
+
+def test_a_call_may_be_required_where_there_are_no_tools() -> None:
+    """Stock clients leave the choice as it is when they hand over to an agent without tools."""
+    talker = Talker()
+    shown = talker.send("session.update", session={"type": "realtime", "tool_choice": "required"})
+    assert [event["type"] for event in shown] == ["session.updated"]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
