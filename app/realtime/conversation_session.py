@@ -23,7 +23,7 @@ from pipelines.converse import Converse, ReplyError
 from pipelines.converse_state import ConverseState
 from pipelines.effects import OnStream, StreamOutput
 from pipelines.items import Item, Message
-from pipelines.replies import ReplyRequest
+from pipelines.reply import ReplyRequest
 from pipelines.transcribe_state import TranscribeState
 
 

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
+from redis.exceptions import RedisError
+
 from pipelines.effects import Action, Cancel, CloseStream, OpenStream, Push, StreamOutput
 from workers.broker.client import ServerFull, Stream, StreamClient
 from workers.broker.envelope import Envelope
@@ -62,15 +64,20 @@ class Line:
         try:
             stream = await self._streams.open(service, options, self._receive, timeout_s)
         except ServerFull as error:
-            self._opening = None
-            message = f"{error}; try again in {error.retry_after_s} s"
-            refusal = StreamOutput("refused", meta={"code": "server_full", "message": message})
-            self._on_output(self._name, refusal)
+            self._refused("server_full", f"{error}; try again in {error.retry_after_s} s")
+            return
+        except RedisError as error:
+            self._refused("broker_unavailable", str(error))
             return
         self._opening, self._stream = None, stream
         waiting, self._waiting = self._waiting, []
         for action in waiting:
             _perform(stream, action)
+
+    def _refused(self, code: str, message: str) -> None:
+        self._opening = None
+        self._waiting.clear()
+        self._on_output(self._name, StreamOutput("refused", meta={"code": code, "message": message}))
 
     def _receive(self, envelope: Envelope) -> None:
         if envelope.kind != "closed":

@@ -72,12 +72,10 @@ class Prompter:
         """
         sizes = [self._message_size(message) for message in turns]
         limit = room if truncation.limit is None else min(room, truncation.limit)
-        excess = max(0, sum(sizes) - limit)
-        if excess and truncation.type == "retention_ratio":
-            excess = sum(sizes) - round(limit * truncation.retention_ratio)
-        elif excess:
-            stride = self._context // STRIDES
-            excess = -(-excess // stride) * stride
+        stride = self._context // STRIDES
+        if truncation.type == "retention_ratio":
+            stride = max(1, round(limit * (1 - truncation.retention_ratio)))
+        excess = -(-max(0, sum(sizes) - limit) // stride) * stride
         users = [at for at, message in enumerate(turns) if message.role == "user"]
         candidates = sorted({0, *users})
         fitting = [at for at in candidates if sum(sizes[:at]) >= excess]

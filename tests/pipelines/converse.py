@@ -27,7 +27,7 @@ from pipelines.converse_events import (
 from pipelines.converse_state import ConverseConfig, ConverseState
 from pipelines.effects import OnStream
 from pipelines.items import FunctionCall, Item, Message, Part
-from pipelines.replies import ReplyRequest
+from pipelines.reply import ReplyRequest
 from pipelines.transcribe_events import Delta
 from pipelines.transcribe_state import TranscribeConfig, TranscribeState
 from pipelines.turns import SemanticVad
@@ -309,9 +309,9 @@ def check_replies(story: Story) -> None:
                 assert reply not in items.values(), "an item of it is not finished"
                 assert all(item.status != "in_progress" for item in finished)
                 over.add(reply)
-    active = {state.id for state in story.pipeline.state.replies if state.guess is None}
+    active = {state.id for state in story.pipeline.state.replies.all if state.guess is None}
     assert set(started) - over == active
-    owners = {state.id for state in story.pipeline.state.replies}
+    owners = {state.id for state in story.pipeline.state.replies.all}
     assert {name.partition(":")[2] for name in story.streams if ":" in name} <= owners
 
 

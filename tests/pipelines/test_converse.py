@@ -15,7 +15,7 @@ from pipelines.converse_events import (
     Usage,
 )
 from pipelines.converse_state import ConverseConfig
-from pipelines.items import Message
+from pipelines.items import Message, Part
 from pipelines.transcribe_events import CommitRefused, Committed, Completed, SpeechStarted, SpeechStopped
 from pipelines.transcribe_state import TranscribeConfig
 from pipelines.turns import ServerVad
@@ -185,6 +185,13 @@ def test_a_reply_begins_while_the_turn_may_still_go_on_and_is_told_at_its_end() 
     assert story.spoken(story.told(ReplyStarted)[0].reply) == "You said what time is it."
 
 
+def test_an_item_of_a_guess_is_told_as_it_began() -> None:
+    story = Story(said(1, 2, "what time is it"), config=PATIENT).hear_until(ReplyFinished)
+    item = story.told(ItemStarted)[0].item
+    assert isinstance(item, Message)
+    assert (item.status, item.content) == ("in_progress", [Part("output_audio", "")])
+
+
 def test_a_guess_is_dropped_if_speech_goes_on() -> None:
     story = Story(said(1, 2, "what time"), said(2.6, 3.6, "is it"), config=PATIENT).hear(7)
     assert asked(story) == ["what time", "what time is it"]
@@ -198,7 +205,7 @@ def test_a_guess_is_dropped_if_speech_goes_on() -> None:
 def test_a_guess_about_another_text_is_dropped() -> None:
     """With a lag of recognition the text of an earlier pause is the guess when the turn ends by a commit."""
     story = Story(said(1, 2, "what time"), config=PATIENT).hear(2.3)
-    guess = next(state for state in story.pipeline.state.replies)
+    guess = next(state for state in story.pipeline.state.replies.all)
     assert guess.guess is not None
     guess.guess = type(guess.guess)(guess.guess.item, "something else")
     story.hear_until(ReplyFinished)
@@ -224,7 +231,7 @@ def test_a_guess_is_dropped_when_what_it_replies_to_changes(edit: Callable[[Stor
     assert len(story.prompts) == 1
     edit(story)
     assert story.think.cancels == 1
-    assert not [reply for reply in story.pipeline.state.replies if reply.guess]
+    assert not [reply for reply in story.pipeline.state.replies.all if reply.guess]
     story.hear(8)
     assert len(story.prompts) > 1
     assert set(story.outcomes) == {("completed", None)}
@@ -256,6 +263,7 @@ def test_a_guess_is_dropped_with_the_audio_that_is_cleared() -> None:
 def test_a_guess_is_dropped_when_the_client_commits_the_turn_itself() -> None:
     story = Story(said(1, 2, "hello"), config=PATIENT).hear(2.4).commit().hear(0.5)
     assert story.told(ReplyStarted) == []
+    assert story.pipeline.state.replies.all == []
     assert list(story.streams) == ["listen", "think"]
     story.reply()
     story.wait_until(ReplyFinished)

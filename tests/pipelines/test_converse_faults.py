@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines import converse, speak
+from pipelines import replies, speak
 from pipelines.converse_events import ReplyFinished, ReplyStarted, SpeechDelta, TextDelta
 from pipelines.effects import StreamOutput
 from pipelines.transcribe_events import Completed, Failed, GaveUp
@@ -70,8 +70,10 @@ def test_no_free_slot_to_speak_fails_the_reply() -> None:
 
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.1, 0.5, 1.0, 2.0])
-def test_a_lost_speaker_is_replaced_and_goes_on_where_it_was(delay_s: float) -> None:
-    story = asked(answers(LONG)).wait(delay_s)
+@pytest.mark.parametrize("token_s", [0.0, 0.02])
+def test_a_lost_speaker_is_replaced_and_goes_on_where_it_was(token_s: float, delay_s: float) -> None:
+    """Whether its text is complete or not."""
+    story = asked(answers(LONG, token_s=token_s)).wait(delay_s)
     reply = story.told(ReplyStarted)[0].reply
     said_before = story.spoken(reply)
     story.lose(speaker(story)).wait_until(ReplyFinished)
@@ -153,7 +155,7 @@ def test_a_reply_that_waits_for_a_transcript_does_not_notice_a_lost_language_mod
 
 def test_gives_up_when_the_language_model_is_lost_again_and_again() -> None:
     story = Story()
-    for _ in range(converse.MAX_FAILURES):
+    for _ in range(replies.MAX_FAILURES):
         story.lose("think")
         assert story.told(GaveUp) == []
     story.lose("think", code="still_gone")
@@ -162,7 +164,7 @@ def test_gives_up_when_the_language_model_is_lost_again_and_again() -> None:
 
 def test_words_between_losses_make_them_harmless() -> None:
     story = asked(answers(LONG), audio=False)
-    for _ in range(converse.MAX_FAILURES + 2):
+    for _ in range(replies.MAX_FAILURES + 2):
         story.wait_until(TextDelta).lose("think")
         story.reply()
     assert story.told(GaveUp) == []

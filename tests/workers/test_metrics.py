@@ -14,7 +14,7 @@ def stepped(metrics: WorkerMetrics, in_time: int, late: int) -> None:
 
 @pytest.mark.parametrize(
     ("in_time", "late", "overloaded"),
-    [(0, 0, False), (20, 0, False), (5, 5, False), (4, 5, True), (0, 7, False)] + [(0, 8, True)],
+    [(0, 0, False), (20, 0, False), (5, 5, False), (4, 5, True), (0, 7, False), (0, 8, True)],
 )
 def test_overloaded_when_more_than_half_is_late(in_time: int, late: int, overloaded: bool) -> None:
     metrics = WorkerMetrics("worker", "echo")

@@ -3,9 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from app.realtime.lines import MAX_WAITING_BYTES, Lines
 from pipelines.effects import Cancel, CloseStream, OpenStream, Push, StreamOutput
@@ -108,6 +111,16 @@ async def test_no_free_slot_is_an_output(redis: Redis, client: StreamClient) -> 
     assert (name, output.kind, output.meta["code"]) == ("a", "refused", "server_full")
     assert "try again in 5 s" in output.meta["message"]
     session.lines.perform("a", text(b"ignored"))
+    session.lines.close()
+
+
+async def test_no_broker_is_an_output(tmp_path: Path) -> None:
+    redis = Redis(unix_socket_path=str(tmp_path / "nothing"), retry=Retry(NoBackoff(), 0))
+    session = Session(StreamClient(redis, "gateway", HUNG_S))
+    session.lines.perform("a", OPEN)
+    session.lines.perform("a", text(b"lost"))
+    name, output = await session.next()
+    assert (name, output.kind, output.meta["code"]) == ("a", "refused", "broker_unavailable")
     session.lines.close()
 
 
