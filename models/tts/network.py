@@ -6,17 +6,25 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from safetensors.numpy import load_file
 
 from models.audio import FloatArray
-from models.onnx import open_session, with_output
+from models.onnx import open_session
+from models.tts.checkpoint import Checkpoint
+from models.tts.vocoder import Vocoder, fastest_dtype
 
 SAMPLE_RATE_HZ = 24_000
 FRAME_SAMPLES = 600
 """Durations are whole frames of 25 ms."""
 _FILE = "kokoro-v1.0.int8.onnx"
-_DURATIONS = "/encoder/Round_output_0"
 _PADDING = 0
+_DURATIONS = "/encoder/Round_output_0"
+_VOCODER_INPUTS = (
+    "/decoder/decoder/decode.3/Div_4_output_0",
+    "/decoder/Slice_output_0",
+    "/decoder/decoder/generator/Concat_3_output_0",
+)
 
 
 class Speech(NamedTuple):
@@ -29,11 +37,13 @@ class Speech(NamedTuple):
 class KokoroNetwork:
     """The network and its voices; one utterance at a time."""
 
-    def __init__(self, directory: Path, voices: Path, threads: int = 1) -> None:
+    def __init__(self, directory: Path, voices: Path, threads: int = 1, dtype: torch.dtype | None = None) -> None:
         """`directory` holds the checkpoint, `voices` is a safetensors file with a `[510, 256]` tensor a voice: the
-        style of an utterance of each length.
+        style of an utterance of each length. `dtype` is the vocoder's.
         """
-        self._session = open_session(with_output((directory / _FILE).read_bytes(), _DURATIONS), threads)
+        checkpoint = Checkpoint(directory / _FILE)
+        self._session = open_session(checkpoint.until((_DURATIONS, *_VOCODER_INPUTS)), threads)
+        self._vocoder = Vocoder(checkpoint, dtype or fastest_dtype())
         self._styles = load_file(voices)
 
     @property
@@ -48,6 +58,7 @@ class KokoroNetwork:
             "style": self._styles[voice][len(ids) - 1 : len(ids)].astype(np.float32),
             "speed": np.array([speed], np.float32),
         }
-        audio, durations = self._session.run(["audio", _DURATIONS], inputs)
+        durations, *states = self._session.run([_DURATIONS, *_VOCODER_INPUTS], inputs)
+        audio = self._vocoder(*map(torch.from_numpy, states))
         ends = np.cumsum(durations[0].astype(np.int64)) * FRAME_SAMPLES
-        return Speech(audio, ends[:-1])
+        return Speech(audio.numpy(), ends[:-1])
