@@ -31,13 +31,18 @@ class Decoder:
             ResidualBlock(checkpoint, f"decode.{block}", dtype, upsamples=block == _BLOCKS - 1)
             for block in range(_BLOCKS)
         ]
-        self._source = HarmonicSource(checkpoint)
+        self.source = HarmonicSource(checkpoint)
         self._generator = Generator(checkpoint, dtype)
         checkpoint.check_all_read()
 
     @torch.inference_mode()
     def __call__(self, phonemes: Tensor, pitch_hz: Tensor, loudness: Tensor, style: Tensor) -> Tensor:
         """float32 `[600 T]` of `phonemes` `[1, 512, T]`, `pitch_hz` and `loudness` `[1, 2 T]` and `style` `[1, 128]`."""
+        return self.filter(phonemes, pitch_hz, loudness, style, self.source(pitch_hz))
+
+    @torch.inference_mode()
+    def filter(self, phonemes: Tensor, pitch_hz: Tensor, loudness: Tensor, style: Tensor, source: Tensor) -> Tensor:
+        """The same with the spectrum of the source, `[120 T + 1, 22]`, given."""
         asr = phonemes[0].t().to(self._dtype).contiguous()
         curves = [
             convolve(curve.t()).to(self._dtype)
@@ -47,4 +52,4 @@ class Decoder:
         residual = self._phonemes(asr)
         for block in self._decode:
             x = block(torch.cat([x, residual, *curves], 1), style)
-        return self._generator(x, style, self._source(pitch_hz))
+        return self._generator(x, style, source)

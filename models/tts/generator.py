@@ -57,9 +57,7 @@ class Generator:
         self._ups = [
             Upsample(checkpoint.plain_convolution(f"generator/ups.{i}", "ConvTranspose"), dtype) for i in range(_STAGES)
         ]
-        self._source = [
-            Convolve(checkpoint.convolution(f"generator/noise_convs.{i}"), dtype) for i in range(_STAGES)
-        ]
+        self._source = [Convolve(checkpoint.convolution(f"generator/noise_convs.{i}"), dtype) for i in range(_STAGES)]
         self._source_blocks = [SnakeBlock(checkpoint, f"generator/noise_res.{i}", dtype) for i in range(_STAGES)]
         self._blocks = [
             [SnakeBlock(checkpoint, f"generator/resblocks.{_KERNELS * stage + i}", dtype) for i in range(_KERNELS)]

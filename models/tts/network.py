@@ -52,11 +52,15 @@ class KokoroNetwork:
         """Names of the voices that are there."""
         return set(self._styles)
 
+    def style(self, voice: str, symbols: int) -> FloatArray:
+        """How `voice` says an utterance of so many symbols: float32 `[1, 256]`."""
+        return self._styles[voice][symbols - 1 : symbols].astype(np.float32)
+
     def speak(self, ids: Sequence[int], voice: str, speed: float) -> Speech:
         """Say 1 to 510 symbols."""
         inputs = {
             "tokens": np.array([[_PADDING, *ids, _PADDING]], np.int64),
-            "style": self._styles[voice][len(ids) - 1 : len(ids)].astype(np.float32),
+            "style": self.style(voice, len(ids)),
             "speed": np.array([speed], np.float32),
         }
         durations, *states = self._session.run([_DURATIONS, *_DECODER_INPUTS], inputs)
