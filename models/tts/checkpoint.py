@@ -108,7 +108,8 @@ class Checkpoint:
         name = f"{_DECODER}/{path}"
         if name not in self._nodes:
             raise ValueError(f"the network has no node {name}")
-        return self._nodes[name]
+        node: onnx.NodeProto = self._nodes[name]
+        return node
 
     def _bias(self, path: str, outputs: int) -> Tensor:
         return self.tensor(path, "bias") if _name(path, "bias") in self._tensors else torch.zeros(outputs)
@@ -126,7 +127,7 @@ class Checkpoint:
 
 def _name(path: str, parameter: str) -> str:
     """A child of a sequence repeats its name in the path: `asr_res/asr_res.0`."""
-    return re.sub(r"(\w+)/\1\.", r"\1.", f"{_DECODER}/{path}/{parameter}".strip("/")).replace("/", ".")
+    return re.sub(r"(\w+)/\1\.", r"\1.", f"{_DECODER}/{path}/{parameter}".lstrip("/")).replace("/", ".")
 
 
 def _geometry(node: onnx.NodeProto) -> tuple[int, int, int]:

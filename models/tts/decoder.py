@@ -1,7 +1,6 @@
 """Kokoro's decoder, that of StyleTTS 2 (arXiv 2306.07691): phonemes, pitch and loudness in frames to audio."""
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (the name everyone knows)
 from torch import Tensor
 
 from models.tts.checkpoint import Checkpoint
@@ -37,7 +36,7 @@ class Decoder:
 
     @torch.inference_mode()
     def __call__(self, phonemes: Tensor, pitch_hz: Tensor, loudness: Tensor, style: Tensor) -> Tensor:
-        """float32 `[600 T]` of `phonemes` `[1, 512, T]`, `pitch_hz` and `loudness` `[1, 2 T]` and `style` `[1, 128]`."""
+        """float32 `[600 T]` of `phonemes` `[1, 512, T]`, `pitch_hz` and `loudness` `[1, 2 T]`, `style` `[1, 128]`."""
         return self.filter(phonemes, pitch_hz, loudness, style, self.source(pitch_hz))
 
     @torch.inference_mode()

@@ -35,7 +35,7 @@ FLOOR = 1e-3
 class Reference(NamedTuple):
     """What the float32 graph makes of its inner inputs."""
 
-    inputs: list[torch.Tensor]
+    inputs: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
     source: torch.Tensor
     audio: torch.Tensor
 
@@ -97,10 +97,11 @@ def reference(file: Path) -> Reference:
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     styles = load_file(Path(voices.__file__).with_name("voices.safetensors"))["am_michael"]
-    style = styles[len(SYMBOLS) - 3].reshape(1, -1).astype(np.float32)
-    feeds = {"tokens": np.array([SYMBOLS]), "style": style, "speed": np.ones(1, np.float32)}
+    wanted = styles[len(SYMBOLS) - 3].reshape(1, -1).astype(np.float32)
+    feeds = {"tokens": np.array([SYMBOLS]), "style": wanted, "speed": np.ones(1, np.float32)}
     audio, *inner = (torch.from_numpy(array) for array in session.run(["audio", *names], feeds))
-    return Reference(inner[:-1], inner[-1][0].t(), audio)
+    phonemes, pitch, loudness, style, source = inner
+    return Reference((phonemes, pitch, loudness, style), source[0].t(), audio)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +120,8 @@ def likeness_db(expected: torch.Tensor, value: torch.Tensor) -> float:
 
 
 def log_mel(audio: torch.Tensor) -> torch.Tensor:
-    return MelSpectrogram(24_000, 1024, hop_length=256, n_mels=80)(audio).clamp_min(FLOOR).log()
+    mel: torch.Tensor = MelSpectrogram(24_000, 1024, hop_length=256, n_mels=80)(audio)
+    return mel.clamp_min(FLOOR).log()
 
 
 def test_float32_is_the_graph(exact: Decoder, reference: Reference) -> None:
