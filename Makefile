@@ -27,6 +27,7 @@ unit: setup
 test: lint unit
 
 bench: setup
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -e '.[quality]'
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.lm
 	$(BIN)/python -m benchmarks.voice

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from tomllib import TOMLDecodeError
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from pydantic import ValidationError
@@ -28,6 +28,12 @@ Host = Annotated[str | None, typer.Option(help="Address to bind; a public one ne
 Port = Annotated[int | None, typer.Option(help="Port to bind.")]
 Certificate = Annotated[Path | None, typer.Option(help="PEM certificate: serve HTTPS and WSS.")]
 Key = Annotated[Path | None, typer.Option(help="PEM private key of the certificate.")]
+AudioFile = Annotated[Path | None, typer.Argument(help="Audio or video file.", exists=True, dir_okay=False)]
+Url = Annotated[str, typer.Option(envvar="MILLSTREAM_URL", help="Server.")]
+ApiKey = Annotated[str | None, typer.Option(envvar="MILLSTREAM_API_KEY", help="API key.")]
+Voice = Annotated[str | None, typer.Option(help="Voice; see 'millstream voices'.")]
+Language = Annotated[str | None, typer.Option(help="ISO-639-1 code of what you speak; detected if not given.")]
+DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 def load_settings(**options: Any) -> Settings:
@@ -80,20 +86,94 @@ def worker(name: Annotated[str, typer.Argument(help="Service, for instance 'list
 
 @cli.command()
 def transcribe(
-    file: Annotated[Path | None, typer.Argument(help="Audio or video file.", exists=True, dir_okay=False)] = None,
+    file: AudioFile = None,
     mic: Annotated[bool, typer.Option("--mic", help="Listen to the microphone.")] = False,
-    url: Annotated[str, typer.Option(envvar="MILLSTREAM_URL", help="Server.")] = "http://127.0.0.1:8000",
-    api_key: Annotated[str | None, typer.Option(envvar="MILLSTREAM_API_KEY", help="API key.")] = None,
-    language: Annotated[str | None, typer.Option(help="ISO-639-1 code; detected if not given.")] = None,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    language: Language = None,
     fast: Annotated[bool, typer.Option("--fast", help="Send a file as fast as the server takes it.")] = False,
 ) -> None:
     """Print words while they are spoken: a file at real-time pace, or the microphone."""
     from app.transcribe_cli import run
 
-    if not url.startswith(("http://", "https://")):
-        _complain(f"--url: {url!r} does not begin with http:// or https://")
-        raise typer.Exit(2)
-    if (file is None) == (not mic):
-        _complain("give either a file or --mic")
-        raise typer.Exit(2)
+    _check_url(url)
+    _check_source(file, mic)
     raise typer.Exit(asyncio.run(run(file, url, api_key, language, paced=not fast)))
+
+
+@cli.command()
+def talk(
+    file: AudioFile = None,
+    mic: Annotated[bool, typer.Option("--mic", help="Talk through the microphone.")] = False,
+    push_to_talk: Annotated[bool, typer.Option("--push-to-talk", help="With --mic: Enter begins and ends.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the reply to a WAV file instead of playing it.")
+    ] = None,
+    voice: Voice = None,
+    instructions: Annotated[str | None, typer.Option(help="What the assistant is told to be.")] = None,
+    language: Language = None,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+) -> None:
+    """Talk with the server: it hears a file at real-time pace, or the microphone, and answers."""
+    from app.talk_cli import Call, run
+
+    _check_url(url)
+    _check_source(file, mic)
+    if mic and output is not None:
+        _refuse("-o goes with a file; what is said to --mic is answered aloud")
+    if push_to_talk and not mic:
+        _refuse("--push-to-talk goes with --mic")
+    call = Call(file, url, api_key, voice, instructions, language, push_to_talk)
+    try:
+        raise typer.Exit(asyncio.run(run(call, output)))
+    except KeyboardInterrupt:
+        raise typer.Exit(0 if mic else 130) from None
+
+
+@cli.command()
+def say(
+    text: Annotated[str, typer.Argument(help="What to say; '-' for the standard input.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write a file instead of playing the speech.")
+    ] = None,
+    voice: Voice = None,
+    speed: Annotated[float, typer.Option(min=0.25, max=4.0, help="Speed of the speech.")] = 1.0,
+    kind: Annotated[str | None, typer.Option("--format", help="Format of the file, if its name does not tell.")] = None,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+) -> None:
+    """Speak a text: play it, or write it to a file."""
+    from app.say_cli import FORMATS, run
+
+    _check_url(url)
+    wanted = FORMATS.get((kind or (output.suffix[1:] if output else "wav")).lower())
+    if wanted is None:
+        _refuse(f"--format: {kind or (output and output.name)!r} is none of {', '.join(FORMATS)}")
+    request = {"input": sys.stdin.read() if text == "-" else text, "speed": speed}
+    if voice is not None:
+        request["voice"] = voice
+    raise typer.Exit(asyncio.run(run(request, url, api_key, output, wanted)))
+
+
+@cli.command()
+def voices() -> None:
+    """List the voices."""
+    from app.voices_cli import show
+
+    show(Console())
+
+
+def _refuse(message: str) -> NoReturn:
+    _complain(message)
+    raise typer.Exit(2)
+
+
+def _check_url(url: str) -> None:
+    if not url.startswith(("http://", "https://")):
+        _refuse(f"--url: {url!r} does not begin with http:// or https://")
+
+
+def _check_source(file: Path | None, mic: bool) -> None:
+    if (file is None) == (not mic):
+        _refuse("give either a file or --mic")

@@ -1,5 +1,7 @@
 """Errors of the HTTP doors, in the shape that OpenAI clients expect."""
 
+from typing import Any
+
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -26,20 +28,16 @@ class ApiError(Exception):
         self.retry_after_s = retry_after_s
 
 
-def json_error(
-    status: int, code: str, message: str, param: str | None = None, retry_after_s: int | None = None
-) -> JSONResponse:
-    """The JSON body of an error response."""
-    kind = _TYPES.get(status, "invalid_request_error")
-    headers = {"retry-after": str(retry_after_s)} if retry_after_s is not None else None
-    return JSONResponse(
-        {"error": {"message": message, "type": kind, "param": param, "code": code}}, status, headers=headers
-    )
+def error_body(error: ApiError) -> dict[str, Any]:
+    """The JSON object that tells of an error."""
+    kind = _TYPES.get(error.status, "invalid_request_error")
+    return {"error": {"message": str(error), "type": kind, "param": error.param, "code": error.code}}
 
 
 def error_response(error: ApiError) -> JSONResponse:
     """The response that tells of an error."""
-    return json_error(error.status, error.code, str(error), error.param, error.retry_after_s)
+    headers = {"retry-after": str(error.retry_after_s)} if error.retry_after_s is not None else None
+    return JSONResponse(error_body(error), error.status, headers=headers)
 
 
 async def on_api_error(request: Request, error: Exception) -> JSONResponse:
@@ -51,4 +49,5 @@ async def on_api_error(request: Request, error: Exception) -> JSONResponse:
 async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
     """Exception handler for what the framework raises: unknown paths, wrong methods, malformed forms."""
     assert isinstance(error, HTTPException)
-    return json_error(error.status_code, error.detail.lower().replace(" ", "_")[:64], error.detail)
+    code = error.detail.lower().replace(" ", "_")[:64]
+    return error_response(ApiError(error.status_code, code, error.detail))

@@ -20,8 +20,11 @@ from app.auth import Gatekeeper
 from app.errors import ApiError, error_response, on_api_error, on_http_exception
 from app.gateway import Gateway, gateway_of
 from app.rest import status
+from app.rest.chat import chat_completions
+from app.rest.speech import speech
 from app.rest.transcriptions import transcriptions
 from app.settings import Settings
+from app.tracing import export_traces
 from app.transports.websocket import realtime
 from workers.broker.client import StreamClient
 from workers.broker.connection import connect
@@ -59,6 +62,8 @@ def create_app(settings: Settings) -> Starlette:
         redis = connect(settings.redis_url)
         streams = StreamClient(redis, f"gateway-{uuid4().hex[:12]}", settings.claim_timeout_s)
         gatekeeper = Gatekeeper(settings.api_keys, settings.allowed_origins)
+        if settings.otlp_endpoint is not None:
+            export_traces(settings.otlp_endpoint)
         running = asyncio.create_task(streams.run())
         running.add_done_callback(_stop_process_on_error)
         settle_memory()
@@ -71,6 +76,8 @@ def create_app(settings: Settings) -> Starlette:
         routes=[
             WebSocketRoute("/v1/realtime", realtime),
             Route("/v1/audio/transcriptions", transcriptions, methods=["POST"]),
+            Route("/v1/audio/speech", speech, methods=["POST"]),
+            Route("/v1/chat/completions", chat_completions, methods=["POST"]),
             Route("/v1/models", status.models),
             Route("/healthz", status.healthz),
             Route("/readyz", status.readyz),

@@ -14,6 +14,7 @@ from pipelines.trace import Trace
 
 _TURN_BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 _PARTIAL_BUCKETS_S = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+_FIRST_OUTPUT_BUCKETS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 
 
 class GatewayMetrics:
@@ -44,6 +45,13 @@ class GatewayMetrics:
             "millstream_first_partial_seconds",
             "From the speech_started event to the first delta of its item.",
             buckets=_PARTIAL_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.rest_first_output = Histogram(
+            "millstream_rest_first_output_seconds",
+            "From the claim of a slot for a REST request to the service's first output.",
+            ["service"],
+            buckets=_FIRST_OUTPUT_BUCKETS_S,
             registry=self.registry,
         )
 

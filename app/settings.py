@@ -31,8 +31,16 @@ class Settings(CommonSettings):
         [], description="Origins of web pages, besides the server's own, that may connect; '*' for any."
     )
     transcriber: str = Field("whisper-base", description="Name under which the recogniser is offered to clients.")
+    language_model: str = Field(
+        "smollm2-135m-instruct", description="Name under which the language model is offered to clients."
+    )
+    speaker: str = Field("kokoro", description="Name under which speech synthesis is offered to clients.")
     workers: dict[str, int] = Field(
         {"listen": 1, "think": 1, "speak": 1}, description="Services that `serve` starts, and how many of each."
+    )
+
+    otlp_endpoint: str | None = Field(
+        None, description="OTLP/HTTP address for traces, for instance http://127.0.0.1:4318/v1/traces."
     )
 
     max_sessions: int = Field(256, ge=1, description="Sessions and requests in progress on one gateway.")
@@ -45,7 +53,9 @@ class Settings(CommonSettings):
     send_timeout_s: float = Field(20.0, gt=0, description="A client that does not read for so long is disconnected.")
     events_per_s: int = Field(500, ge=1, description="Client events per second; faster clients are slowed down.")
     max_upload_bytes: int = Field(200 * MIB, ge=1, description="Largest audio file of a REST request.")
-    request_timeout_s: float = Field(3600.0, gt=0, description="Longest life of a REST transcription.")
+    max_json_bytes: int = Field(4 * MIB, ge=1, description="Largest JSON body of a REST request.")
+    max_speech_chars: int = Field(50_000, ge=1, description="Longest text of a REST request for speech.")
+    request_timeout_s: float = Field(3600.0, gt=0, description="Longest life of a REST request.")
 
     @model_validator(mode="after")
     def _refuse_open_doors(self) -> Self:

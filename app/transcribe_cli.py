@@ -1,24 +1,16 @@
 """`millstream transcribe`: an SDK client that prints words as they come."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from rich.console import Console
-from rich.live import Live
 from rich.text import Text
 
 import millstream
-from app.rest.audio_file import NotAudio, decode
-
-RATE_HZ = 24_000
-PIECE_S = 0.1
-PIECE_BYTES = 4_800
-
-
-class NoMicrophone(Exception):
-    """The microphone cannot be used."""
+from app.audio_in import NoMicrophone, file_pieces, microphone
+from app.live_text import LiveText
+from app.rest.audio_file import NotAudio
 
 
 async def run(file: Path | None, url: str, api_key: str | None, language: str | None, *, paced: bool) -> int:
@@ -30,7 +22,7 @@ async def run(file: Path | None, url: str, api_key: str | None, language: str | 
             millstream.transcribe(url, api_key=api_key, language=language) as transcription,
             asyncio.TaskGroup() as tasks,
         ):
-            tasks.create_task(_send(transcription, _pieces(file, paced) if file else _microphone()))
+            tasks.create_task(_send(transcription, file_pieces(file, paced=paced) if file else microphone()))
             tasks.create_task(_show(transcription, console))
     except* OSError as group:
         errors.print(Text(f"cannot reach {url}: {group.exceptions[0]}", "red"))
@@ -47,65 +39,16 @@ async def _send(transcription: millstream.Transcription, audio: AsyncIterator[by
     await transcription.finish()
 
 
-async def _pieces(file: Path, paced: bool) -> AsyncIterator[bytes]:
-    """The file's audio as 24 kHz mono int16, in real time if `paced`."""
-    pcm = await asyncio.to_thread(_decode, file)
-    started = time.monotonic()
-    for index, start in enumerate(range(0, len(pcm), PIECE_BYTES)):
-        if paced:
-            await asyncio.sleep(max(0.0, started + (index + 1) * PIECE_S - time.monotonic()))
-        yield pcm[start : start + PIECE_BYTES]
-
-
-def _decode(file: Path) -> bytes:
-    with file.open("rb") as source:
-        try:
-            return b"".join(decode(source, RATE_HZ))
-        except NotAudio as error:
-            raise NotAudio(f"{file}: {error}") from error
-
-
-async def _microphone() -> AsyncIterator[bytes]:
-    """The default microphone, until interrupted. Raises NoMicrophone."""
-    try:
-        import sounddevice
-    except (ImportError, OSError) as error:
-        raise NoMicrophone(f"the microphone needs PortAudio and 'pip install sounddevice': {error}") from error
-    loop = asyncio.get_running_loop()
-    pieces: asyncio.Queue[bytes] = asyncio.Queue()
-
-    def captured(data: object, frames: int, when: object, status: object) -> None:
-        loop.call_soon_threadsafe(pieces.put_nowait, bytes(data))  # type: ignore[call-overload]
-
-    try:
-        stream = sounddevice.RawInputStream(
-            RATE_HZ, int(RATE_HZ * PIECE_S), dtype="int16", channels=1, callback=captured
-        )
-    except sounddevice.PortAudioError as error:
-        raise NoMicrophone(f"cannot open the microphone: {error}") from error
-    with stream:
-        while True:
-            yield await pieces.get()
-
-
 async def _show(transcription: millstream.Transcription, console: Console) -> None:
-    """Print text as it forms: in place on a terminal, else a line for every change, with the time since the start."""
-    started = time.monotonic()
     partial: dict[str, str] = {}
-    with Live(console=console, auto_refresh=False, transient=True) as live:
+    with LiveText(console) as text:
         async for event in transcription:
-            clock = f"{time.monotonic() - started:6.1f} s  "
             match event:
                 case millstream.Partial(item, delta):
                     partial[item] = partial.get(item, "") + delta
-                    if console.is_terminal:
-                        live.update(Text(clock + partial[item] + " …", style="dim"), refresh=True)
-                    else:
-                        console.print(f"{clock}{partial[item]} …", markup=False)
-                case millstream.Final(item, text, _):
+                    text.form(item, partial[item])
+                case millstream.Final(item, transcript, _):
                     partial.pop(item, None)
-                    live.update(Text(""))
-                    if text:
-                        console.print(f"{clock}{text}", markup=False)
-                case millstream.TranscriptFailed(_, code, message):
-                    console.print(f"{clock}not transcribed: {message} ({code})", markup=False)
+                    text.settle(item, transcript)
+                case millstream.TranscriptFailed(item, code, message):
+                    text.settle(item, f"not transcribed: {message} ({code})")

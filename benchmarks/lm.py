@@ -40,7 +40,7 @@ Generate = Callable[[Sequence[list[int]], int], int]
 def main() -> None:
     """Print every figure."""
     quick = arguments(__doc__ or "").quick
-    tokens, rounds = (96, 2) if quick else (192, 5)
+    tokens, rounds = (64, 2) if quick else (192, 5)
     torch.set_num_threads(THREADS)
     directory = ensure(CHECKPOINT, Settings().cache_dir)
     ours = LanguageModel(directory, BATCH, CONTEXT, dtype=DTYPE)

@@ -42,9 +42,9 @@ class Conversation(msgspec.Struct):
         self.items.insert(at, item)
         return self.items[at - 1].id if at else None
 
-    def find(self, item_id: str) -> Item:
+    def find(self, item_id: str, param: str = "item_id") -> Item:
         """The item of an id. Raises ItemError."""
-        return self.items[self._index(item_id, "item_id")]
+        return self.items[self._index(item_id, param)]
 
     def delete(self, item_id: str) -> None:
         """Forget an item. Raises ItemError."""
@@ -100,29 +100,38 @@ class Conversation(msgspec.Struct):
 
 def prompt(instructions: str, items: Iterable[Item]) -> Prompt:
     """Chat-completions messages of a history. What has no text (silence, speech not yet recognised) is left out, and
-    so is a function call without a result, which no model expects.
+    so is a function call without its result or a result without its call, which no model expects. Results follow
+    their calls at once, whatever was said in between. It is never empty, since no model takes an empty one.
     """
     items = list(items)
-    answered = {item.call_id for item in items if isinstance(item, FunctionCallOutput)}
+    results = {item.call_id: item for item in items if isinstance(item, FunctionCallOutput)}
     messages: Prompt = [{"role": "system", "content": instructions}] if instructions else []
+    calls: list[FunctionCall] = []
     for item in items:
         match item:
+            case FunctionCall(call_id=call_id):
+                calls += [item] if call_id in results else []
+                continue
             case Message(role=role, content=content):
+                messages += _called(calls, results)
                 text = "\n".join(part.text for part in content if part.text)
-                if text.strip():
-                    messages.append({"role": role, "content": text})
-            case FunctionCall(call_id=call_id) if call_id in answered:
-                _append_call(messages, item)
-            case FunctionCallOutput(call_id=call_id, output=output):
-                messages.append({"role": "tool", "tool_call_id": call_id, "content": output})
-    return messages
+                messages += [{"role": role, "content": text}] if text.strip() else []
+            case FunctionCallOutput():
+                messages += _called(calls, results)
+        calls = []
+    messages += _called(calls, results)
+    return messages or [{"role": "system", "content": ""}]
 
 
-def _append_call(messages: Prompt, call: FunctionCall) -> None:
+def _called(calls: list[FunctionCall], results: dict[str, FunctionCallOutput]) -> Prompt:
     """Calls that follow one another are one message."""
-    function = {"name": call.name, "arguments": call.arguments}
-    shown = {"id": call.call_id, "type": "function", "function": function}
-    if messages and "tool_calls" in messages[-1]:
-        messages[-1]["tool_calls"].append(shown)
-    else:
-        messages.append({"role": "assistant", "content": None, "tool_calls": [shown]})
+    if not calls:
+        return []
+    shown = [
+        {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+        for call in calls
+    ]
+    answers = [
+        {"role": "tool", "tool_call_id": call.call_id, "content": results[call.call_id].output} for call in calls
+    ]
+    return [{"role": "assistant", "content": None, "tool_calls": shown}, *answers]

@@ -4,7 +4,8 @@ import msgspec
 
 from pipelines.conversation import Conversation
 from pipelines.onset import Onset
-from pipelines.replies import ReplyRequest, ReplyState
+from pipelines.replies import RepliesState
+from pipelines.reply import ReplyRequest
 from pipelines.transcribe_state import TranscribeConfig, TranscribeState
 
 
@@ -23,13 +24,7 @@ class ConverseState(msgspec.Struct):
     config: ConverseConfig
     listen: TranscribeState
     conversation: Conversation = msgspec.field(default_factory=Conversation)
-    replies: list[ReplyState] = []
-    made: int = 0
-    """Replies so far."""
-    asked: int = 0
-    """Requests so far on the current stream to the language model."""
-    turn: int = 0
-    failures: int = 0
+    replies: RepliesState = msgspec.field(default_factory=RepliesState)
     onset: Onset | None = None
     speaking: bool = False
     """Whether the user is."""
@@ -39,7 +34,5 @@ class ConverseState(msgspec.Struct):
     """Items of the conversation that have no text yet."""
     wanted: bool = False
     """Whether a reply is due once the one in progress is over."""
-    playing_until: float = 0.0
-    """When the client will have played what it got, if it plays at once."""
     voice_at: float | None = None
     turn_end: float | None = None

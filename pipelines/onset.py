@@ -4,7 +4,7 @@ import re
 
 import msgspec
 
-from pipelines.transcribe_events import Event
+from pipelines.transcribe_events import Event, SpeechStopped
 from pipelines.turns import FRAME_SAMPLES, SAMPLE_RATE_HZ
 
 SPEECH_SAMPLES = 4 * SAMPLE_RATE_HZ // 10
@@ -27,6 +27,11 @@ class Onset(msgspec.Struct):
     def frame(self, speech: bool) -> None:
         """Take one more frame of audio."""
         self.voiced += FRAME_SAMPLES if speech else 0
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it is over."""
+        return any(isinstance(event, SpeechStopped) for event in self.events)
 
     @property
     def interrupts(self) -> bool:

@@ -1,312 +1,216 @@
-"""One reply: a prompt goes to the language model, its text to the speaker, and both come back as items."""
+"""The replies of a conversation: one that the client knows of, or a guess, and some out of band.
 
-from collections.abc import Callable
-from typing import Any
+Those of the conversation share one stream to the language model, which knows its history; the others have their own.
+"""
+
+from collections.abc import Callable, Iterable
 
 import msgspec
 
-from pipelines import speak
-from pipelines.conversation import Conversation, Prompt
-from pipelines.converse_events import (
-    CallDelta,
-    ItemFinished,
-    ItemStarted,
-    Outcome,
-    ReplyEvent,
-    ReplyFinished,
-    ReplyStarted,
-    SpeechDelta,
-    TextDelta,
-    Usage,
-)
-from pipelines.effects import CloseStream, OnStream, OpenStream, Push, StreamOutput
-from pipelines.items import FunctionCall, Item, Message, Part, PartType
-from pipelines.speak import SAMPLE_BYTES, SAMPLE_RATE_HZ, Speak, SpeakState
+from pipelines.conversation import Conversation, prompt
+from pipelines.converse_events import Effect, Outcome, SpeechDelta, TextDelta, Traced
+from pipelines.effects import Cancel, CloseStream, OnStream, OpenStream, StreamOutput
+from pipelines.items import Item, Message, Part
+from pipelines.reply import Guess, Reply, ReplyRequest, ReplyState
+from pipelines.speak import SAMPLE_BYTES, SAMPLE_RATE_HZ
 from pipelines.trace import Trace
+from pipelines.transcribe_events import GaveUp
 
-SLACK_S = 0.05
-"""How long the next token or clause of someone who waits for an answer may wait."""
-
-Effect = OnStream | ReplyEvent
-
-
-class ReplyRequest(msgspec.Struct, frozen=True):
-    """What reply is wanted. `tools` and `tool_choice` as in chat completions; `metadata` is only kept."""
-
-    instructions: str = ""
-    audio: bool = True
-    voice: str = ""
-    speed: float = 1.0
-    tools: list[dict[str, Any]] = []
-    tool_choice: str | dict[str, Any] = "auto"
-    max_tokens: int | None = None
-    truncation: dict[str, Any] | None = None
-    in_conversation: bool = True
-    metadata: dict[str, str] | None = None
+THINK = "think"
+FAULTS = frozenset({"error", "lost", "refused"})
+MAX_FAILURES = 3
+"""Streams to the language model lost in a row, without a word between them, after which the conversation gives up."""
+TURN_DETECTED = Outcome("cancelled", "turn_detected")
+CLIENT_CANCELLED = Outcome("cancelled", "client_cancelled")
 
 
-class Guess(msgspec.Struct, frozen=True):
-    """The speaker may have ended the item, and said `text`."""
+class RepliesState(msgspec.Struct):
+    """All that is remembered of replies."""
 
-    item: str
-    text: str
-
-
-class ReplyState(msgspec.Struct):
-    """All that is remembered of a reply."""
-
-    id: str
-    request: ReplyRequest
-    think: str
-    """Name of its stream to the language model."""
-    guess: Guess | None = None
-    """Until it is right, the client learns nothing of the reply."""
-    number: int = -1
-    """Its number among the requests of the stream, once it was asked."""
-    waiting: list[str] = []
-    """Items of speech whose text must be known first."""
-    commits: int = 0
-    """Commits, asked for before it, that must take effect first."""
-    context: list[Item] | None = None
-    """Items to answer to, instead of the conversation."""
-    own: Conversation = msgspec.field(default_factory=Conversation)
-    """Its items while they are not of the conversation."""
-    items: list[str] = []
-    message: str | None = None
-    """The message that text goes to."""
-    call: str | None = None
-    """The function call that arguments go to."""
-    thought: Outcome | None = None
-    """How the language model ended."""
-    usage: Usage | None = None
-    speech: SpeakState | None = None
-    held: list[ReplyEvent] = []
-    trace: Trace = msgspec.field(default_factory=Trace)
-
-    @property
-    def asked(self) -> bool:
-        """Whether the language model has the prompt."""
-        return self.number >= 0
+    all: list[ReplyState] = []
+    """Those in progress."""
+    asked: int = 0
+    """Requests so far on the shared stream."""
+    turn: int = 0
+    failures: int = 0
+    playing_until: float = 0.0
+    """When the client will have played what it got, if it plays at once."""
 
 
-class Reply:
-    """A reply in progress. Methods return effects to carry out in order; `now` is in seconds."""
+class Replies:
+    """Methods return effects to carry out in order; `now` is in seconds."""
 
-    def __init__(self, state: ReplyState, conversation: Conversation, new_item: Callable[[], str]) -> None:
+    def __init__(self, state: RepliesState, conversation: Conversation, new_item: Callable[[], str]) -> None:
         self.state = state
         self._conversation = conversation
         self._new_item = new_item
 
     @property
-    def over(self) -> bool:
-        """Whether nothing follows."""
-        return self.state.thought is not None and self.state.speech is None
+    def active(self) -> ReplyState | None:
+        """The conversation's reply in progress of which the client knows."""
+        known = (reply for reply in self.state.all if reply.request.in_conversation and reply.guess is None)
+        return next(known, None)
 
     @property
-    def speak_stream(self) -> str:
-        """Name of its stream to the speaker."""
-        return f"speak:{self.state.id}"
+    def out_of_band(self) -> list[ReplyState]:
+        """Replies in progress that are no part of the conversation."""
+        return [reply for reply in self.state.all if not reply.request.in_conversation]
+
+    @property
+    def items(self) -> set[str]:
+        """Items that are being made."""
+        return {item for reply in self.state.all for item in reply.items}
+
+    def audible(self, now: float) -> bool:
+        """Whether the client plays speech, or is about to."""
+        active = self.active
+        return now < self.state.playing_until or (active is not None and active.request.audio)
 
     def start(self) -> list[Effect]:
-        """Say that there is a reply."""
-        return self._tell(ReplyStarted(self.state.id))
+        """Reserve the shared stream."""
+        return [OnStream(THINK, OpenStream(THINK))]
 
-    def ask(self, prompt: Prompt, number: int, now: float) -> list[Effect]:
-        """Give the language model its prompt."""
-        state, request = self.state, self.state.request
-        state.number = number
-        state.trace.asked = now
-        meta: dict[str, Any] = {"messages": prompt, "max_tokens": request.max_tokens}
-        if request.tools:
-            meta |= {"tools": request.tools, "tool_choice": request.tool_choice}
-        if request.truncation is not None:
-            meta["truncation"] = request.truncation
-        effects: list[Effect] = [OnStream(state.think, Push("generate", meta=meta, slack_s=SLACK_S))]
-        if request.audio:
-            state.speech = SpeakState(request.voice, request.speed, SLACK_S)
-            effects += self._carry_out(Speak(state.speech).start(), now)
-        return effects
+    def create(
+        self,
+        request: ReplyRequest,
+        now: float,
+        *,
+        context: list[Item] | None = None,
+        waiting: Iterable[str] = (),
+        commits: int = 0,
+        guess: Guess | None = None,
+        trace: Trace | None = None,
+    ) -> tuple[str, list[Effect]]:
+        """Begin a reply; fields as in `ReplyState`. Returns its id."""
+        name = self._new_item().replace("item_", "resp_", 1)
+        think = THINK if request.in_conversation else f"{THINK}:{name}"
+        state = ReplyState(name, request, think, guess, waiting=list(waiting), commits=commits, context=context)
+        state.trace = trace or Trace()
+        self.state.all.append(state)
+        opened: list[Effect] = [] if think == THINK else [OnStream(think, OpenStream(THINK))]
+        reply = self._reply(state)
+        return name, [*opened, *self._emit(reply, reply.start(), now), *self._ask_if_ready(reply, now)]
 
-    def on_thought(self, output: StreamOutput, now: float) -> list[Effect]:
-        """Take what the language model produced."""
-        meta = output.meta
-        if self.state.trace.first_token is None:
-            self.state.trace.first_token = now
-        match output.kind:
-            case "token":
-                return self._say(meta["text"], now)
-            case "call":
-                return self._call(meta["name"], meta["arguments"])
-            case "done":
-                return [*self._say(meta["text"], now), *self._thought(meta, now)]
-            case kind:
-                raise ValueError(f"a think stream has no output {kind!r}")
+    def reveal(self, guess: Guess, turn_end: float | None, now: float) -> list[Effect] | None:
+        """The turn is over: tell the reply to this guess, if there is one."""
+        for state in self.state.all:
+            if state.guess == guess:
+                state.trace.turn_end = turn_end
+                reply = self._reply(state)
+                return self._emit(reply, reply.reveal(now), now)
+        return None
 
-    def on_speech(self, output: StreamOutput, now: float) -> list[Effect]:
-        """Take what the speaker produced."""
-        if self.state.speech is None:
-            return []
-        return self._carry_out(Speak(self.state.speech).on_output(output, now), now)
-
-    def end(self, outcome: Outcome) -> list[Effect]:
-        """End it as it is."""
-        self.state.thought = outcome
-        return [*self.close_speech(), *self._finish()]
-
-    def reveal(self, now: float) -> list[Effect]:
-        """The guess was right: tell all that was held back, and join the conversation."""
-        state = self.state
-        state.guess = None
-        held, state.held = state.held, []
+    def drop_guess(self) -> list[Effect]:
+        """The speaker goes on, or what the guess replied to has changed."""
         effects: list[Effect] = []
-        own, state.own = state.own, Conversation()
-        for event in held:
-            if isinstance(event, ItemStarted):
-                item = own.find(event.item.id)
-                event = msgspec.structs.replace(event, previous=self._store.add(item))
-            effects.append(event)
-        if state.speech is not None:
-            state.speech.playing_until = now + state.speech.samples / SAMPLE_RATE_HZ
+        for state in [state for state in self.state.all if state.guess is not None]:
+            effects += [*self._silence(state), *self._abandon(state)]
         return effects
 
-    # --- the language model ---
+    def end(self, state: ReplyState, outcome: Outcome, now: float) -> list[Effect]:
+        """End a reply before its time."""
+        reply = self._reply(state)
+        return [*self._silence(state), *self._emit(reply, reply.end(outcome), now)]
 
-    def _say(self, text: str, now: float) -> list[Effect]:
-        state = self.state
-        if state.message is None:
-            text = text.lstrip()
-        if not text:
-            return []
+    def commit_settled(self, item: str | None, now: float) -> list[Effect]:
+        """A commit has taken effect; it made `item`, if anything."""
         effects: list[Effect] = []
-        if state.message is None:
-            kind: PartType = "output_audio" if state.speech is not None else "output_text"
-            message = Message(self._new_item(), "assistant", [Part(kind, "")], "in_progress")
-            effects += self._add(message)
-            state.message = message.id
-        if state.speech is not None:
-            return [*effects, *self._carry_out(Speak(state.speech).text(text), now)]
-        part = self._part()
-        part.text = (part.text or "") + text
-        return [*effects, *self._tell(TextDelta(state.id, self._index(state.message), state.message, text))]
-
-    def _call(self, name: str | None, arguments: str) -> list[Effect]:
-        state, effects = self.state, list[Effect]()
-        if name is not None:
-            effects += self._finish_call()
-            item_id = self._new_item()
-            call = FunctionCall(item_id, item_id.replace("item_", "call_", 1), name, "", "in_progress")
-            effects += self._add(call)
-            state.call = item_id
-        assert state.call is not None
-        item = self._store.find(state.call)
-        assert isinstance(item, FunctionCall)
-        if arguments:
-            item.arguments += arguments
-            delta = CallDelta(state.id, self._index(item.id), item.id, item.call_id, arguments)
-            effects += self._tell(delta)
+        for state in [state for state in self.state.all if state.commits]:
+            state.commits -= 1
+            state.waiting += [item] if item is not None else []
+            effects += self._ask_if_ready(self._reply(state), now)
         return effects
 
-    def _thought(self, meta: dict[str, Any], now: float) -> list[Effect]:
-        usage = meta.get("usage")
-        if usage:
-            self.state.usage = Usage(usage["prompt_tokens"], usage.get("cached_tokens", 0), usage["completion_tokens"])
-        match meta["reason"]:
-            case "failed":
-                error = meta["error"]
-                return self.end(Outcome("failed", None, error["code"], error["message"]))
-            case "length":
-                self.state.thought = Outcome("incomplete", "max_output_tokens")
-            case _:
-                self.state.thought = Outcome("completed")
-        effects = self._finish_call()
-        if self.state.speech is None or self.state.message is None:
-            return [*effects, *self.close_speech(), *self._finish()]
-        return [*effects, *self._carry_out(Speak(self.state.speech).finish(), now)]
+    def text_settled(self, item: str, now: float) -> list[Effect]:
+        """The text of an item of speech is known, or will never be."""
+        effects: list[Effect] = []
+        for state in [state for state in self.state.all if item in state.waiting]:
+            state.waiting.remove(item)
+            effects += self._ask_if_ready(self._reply(state), now)
+        return effects
 
-    # --- the speaker ---
+    def on_output(self, stream: str, output: StreamOutput, now: float) -> list[Effect]:
+        """Take what a stream produced."""
+        if stream == THINK and output.kind in FAULTS:
+            return self._think_lost(output, now)
+        service, _, reply_id = stream.partition(":")
+        for state in self.state.all:
+            if reply_id == state.id or (stream == THINK == state.think and state.number == output.meta["number"]):
+                return self._on_reply(state, service, output, now)
+        return []
 
-    def _carry_out(self, effects: list[speak.Effect], now: float) -> list[Effect]:
-        carried: list[Effect] = []
+    def _on_reply(self, state: ReplyState, service: str, output: StreamOutput, now: float) -> list[Effect]:
+        """Take what one of a reply's streams produced. A guess that is over is still there, and says nothing more."""
+        reply = self._reply(state)
+        if reply.over:
+            return []
+        if service == THINK and output.kind in FAULTS:
+            return self.end(state, _failed(output), now)
+        if service == THINK:
+            self.state.failures = 0
+            return self._emit(reply, reply.on_thought(output, now), now)
+        thinking = state.thought is None
+        effects = reply.on_speech(output, now)
+        if thinking and reply.over:
+            return [*self._silence(state), *self._emit(reply, effects, now)]
+        return self._emit(reply, effects, now)
+
+    def _think_lost(self, output: StreamOutput, now: float) -> list[Effect]:
+        """What the language model was saying is lost; the next stream knows nothing of it."""
+        state = self.state
+        state.failures += 1
+        if state.failures > MAX_FAILURES or output.kind == "refused":
+            return [GaveUp(output.meta["code"], output.meta["message"])]
+        state.asked = state.turn = 0
+        effects = self.start()
+        for lost in [reply for reply in state.all if reply.think == THINK and reply.asked and not reply.thought]:
+            reply = self._reply(lost)
+            effects += self._abandon(lost) if lost.guess else self._emit(reply, reply.end(_failed(output)), now)
+        return effects
+
+    def _ask_if_ready(self, reply: Reply, now: float) -> list[Effect]:
+        state = reply.state
+        if state.asked or state.waiting or state.commits:
+            return []
+        number = 0
+        if state.think == THINK:
+            number, self.state.asked = self.state.asked, self.state.asked + 1
+        items = self._conversation.items if state.context is None else state.context
+        if state.guess is not None:
+            items = [*items, Message(state.guess.item, "user", [Part("input_audio", state.guess.text)])]
+        return self._emit(reply, reply.ask(prompt(state.request.instructions, items), number, now), now)
+
+    def _silence(self, state: ReplyState) -> list[Effect]:
+        """Have the language model stop."""
+        if state.think != THINK or not state.asked:
+            return []
+        self.state.turn += 1
+        return [OnStream(THINK, Cancel(self.state.turn))]
+
+    def _abandon(self, state: ReplyState) -> list[Effect]:
+        self.state.all.remove(state)
+        return [*self._reply(state).close_speech()]
+
+    def _emit(self, reply: Reply, effects: Iterable[Effect], now: float) -> list[Effect]:
+        """Note what the client gets to hear, and forget a reply that is over."""
+        state, emitted = self.state, list[Effect]()
         for effect in effects:
-            match effect:
-                case OpenStream() | Push():
-                    carried.append(OnStream(self.speak_stream, effect))
-                case speak.Spoken():
-                    carried += self._spoken(effect, now)
-                case speak.Finished(text):
-                    carried += self._spoken(speak.Spoken(text, b"", []), now) if text else []
-                    carried += self.close_speech()
-                    carried += self._finish() if self.state.thought is not None else []
-                case speak.Failed(code, message, _):
-                    carried += self.end(Outcome("failed", None, code, message))
-        return carried
+            emitted.append(effect)
+            if isinstance(effect, SpeechDelta) and reply.state.request.in_conversation:
+                duration_s = len(effect.pcm) / SAMPLE_BYTES / SAMPLE_RATE_HZ
+                state.playing_until = max(state.playing_until, now) + duration_s
+            if isinstance(effect, SpeechDelta | TextDelta) and reply.state.trace.sent is None:
+                reply.state.trace.sent = now
+                emitted.append(Traced(reply.state.id, reply.state.trace))
+        if reply.over and reply.state.guess is None and reply.state in state.all:
+            state.all.remove(reply.state)
+            if reply.state.think != THINK:
+                emitted.append(OnStream(reply.state.think, CloseStream()))
+        return emitted
 
-    def _spoken(self, spoken: speak.Spoken, now: float) -> list[Effect]:
-        state = self.state
-        if state.message is None:
-            return []
-        if state.trace.first_speech is None:
-            state.trace.first_speech = now
-        part = self._part()
-        part.text = (part.text or "") + spoken.text
-        part.samples += len(spoken.pcm) // SAMPLE_BYTES
-        part.marks.extend(spoken.marks)
-        delta = SpeechDelta(state.id, self._index(state.message), state.message, spoken.text, spoken.pcm)
-        return self._tell(delta)
+    def _reply(self, state: ReplyState) -> Reply:
+        return Reply(state, self._conversation, self._new_item)
 
-    def close_speech(self) -> list[OnStream]:
-        """Stop speaking."""
-        if self.state.speech is None:
-            return []
-        self.state.speech = None
-        return [OnStream(self.speak_stream, CloseStream())]
 
-    # --- items ---
-
-    def _finish(self) -> list[Effect]:
-        state, outcome = self.state, self.state.thought
-        assert outcome is not None
-        effects = self._finish_call()
-        if state.message is not None:
-            item = self._store.find(state.message)
-            item.status = "completed" if outcome.status == "completed" else "incomplete"
-            effects += self._tell(ItemFinished(state.id, self._index(item.id), item))
-            state.message = None
-        items = [self._store.find(item) for item in state.items]
-        return [*effects, *self._tell(ReplyFinished(state.id, outcome, items, state.usage))]
-
-    def _finish_call(self) -> list[Effect]:
-        state = self.state
-        if state.call is None:
-            return []
-        item = self._store.find(state.call)
-        state.call = None
-        cut_short = state.thought is not None and state.thought.status != "completed"
-        item.status = "incomplete" if cut_short else "completed"
-        return self._tell(ItemFinished(state.id, self._index(item.id), item))
-
-    def _add(self, item: Item) -> list[Effect]:
-        state = self.state
-        previous = self._store.add(item)
-        state.items.append(item.id)
-        return self._tell(ItemStarted(state.id, len(state.items) - 1, item, previous))
-
-    def _part(self) -> Part:
-        assert self.state.message is not None
-        item = self._store.find(self.state.message)
-        assert isinstance(item, Message)
-        return item.content[0]
-
-    def _index(self, item: str) -> int:
-        return self.state.items.index(item)
-
-    @property
-    def _store(self) -> Conversation:
-        joined = self.state.request.in_conversation and self.state.guess is None
-        return self._conversation if joined else self.state.own
-
-    def _tell(self, event: ReplyEvent) -> list[Effect]:
-        if self.state.guess is not None:
-            self.state.held.append(event)
-            return []
-        return [event]
+def _failed(output: StreamOutput) -> Outcome:
+    return Outcome("failed", None, output.meta["code"], output.meta["message"])

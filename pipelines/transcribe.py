@@ -118,6 +118,10 @@ class Transcribe:
         """Whether a frame of this speech probability can begin speech."""
         return probability >= self._detection().threshold
 
+    def is_of(self, item_id: str, segment_id: int) -> bool:
+        """Whether a segment belongs to an item that is not settled."""
+        return any(s.id == segment_id for item in self.state.items if item.id == item_id for s in item.segments)
+
     # --- media time ---
 
     def _frame(self, end: int, probability: float) -> list[Effect]:

@@ -72,7 +72,7 @@ def deployed(directory: Path) -> Iterator[Deployment]:
 
     processes: dict[str, psutil.Popen] = {}
     with ExitStack() as stack:
-        for name in ("broker", "gateway", "listen"):
+        for name in ("broker", "gateway", "listen", "think", "speak"):
             service = services[name]
             command = run(service["command"]) + (["--port", ports["6379"]] if name == "broker" else [])
             environment = {key: adapted(value) for key, value in service.get("environment", {}).items()}
@@ -132,8 +132,9 @@ async def test_key_is_needed(deployment: Deployment) -> None:
 
 
 def test_containers_run_what_serve_runs(deployment: Deployment, server: Server) -> None:
-    """The same worker to the letter, and the same gateway but for its address."""
-    assert deployment.processes["listen"].cmdline()[1:] == server.part("listen").cmdline()[1:]
+    """The same workers to the letter, and the same gateway but for its address."""
+    for name in ("listen", "think"):
+        assert deployment.processes[name].cmdline()[1:] == server.part(name).cmdline()[1:]
     contained, served = deployment.processes["gateway"].cmdline(), server.part("gateway").cmdline()
     assert _words(contained) == _words(served) == ["gateway", "--host", "--port"]
 

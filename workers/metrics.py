@@ -14,6 +14,8 @@ _STEP_BUCKETS_S = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5,
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 OVERLOAD_WINDOW_S = 5.0
 OVERLOAD_LATE_SHARE = 0.5
+OVERLOAD_LEAST_WORK = 8
+"""A judgement needs so many pieces of work; slow models have few in the window."""
 LATE_TOLERANCE_S = 0.02
 """Work without slack cannot start at the very moment it arrives."""
 MAX_RECENT_STEPS = 4_096
@@ -74,7 +76,8 @@ class WorkerMetrics:
         for steps in list(self._recent):
             late[steps.model] += steps.late
             total[steps.model] += steps.total
-        return any(late[model] > OVERLOAD_LATE_SHARE * total[model] for model in total)
+        busy = (model for model in total if total[model] >= OVERLOAD_LEAST_WORK)
+        return any(late[model] > OVERLOAD_LATE_SHARE * total[model] for model in busy)
 
     def render(self, used: int, capacity: int) -> bytes:
         """Prometheus text, with the slots as they are now."""

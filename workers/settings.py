@@ -1,9 +1,10 @@
 """What every Millstream process is told: from the environment (`MILLSTREAM_...`) or `millstream.toml`."""
 
 from pathlib import Path
+from typing import Self
 
 from platformdirs import user_cache_path
-from pydantic import Field
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 
@@ -44,3 +45,22 @@ class WorkerSettings(CommonSettings):
     tts_voices: str = Field("kokoro-voices", description="Checkpoint of its voices.")
     lm_model: str = Field("smollm2-135m-instruct", description="Checkpoint of the language model.")
     lm_context: int = Field(2048, ge=64, description="Tokens of a conversation that the language model sees.")
+    lm_temperature: float = Field(0.2, ge=0, le=10, description="Its sampling temperature, where a request has none.")
+    lm_top_p: float = Field(0.9, gt=0, le=1, description="Its nucleus, where a request has none.")
+    lm_frequency_penalty: float = Field(
+        0.5, ge=-2, le=2, description="How much it avoids what it has said, where a request does not say."
+    )
+    llm_url: str | None = Field(
+        None, description="Base URL of an OpenAI-compatible endpoint that replies instead of `lm_model`."
+    )
+    llm_model: str | None = Field(None, description="The endpoint's name of the model; needed with `llm_url`.")
+    llm_api_key: SecretStr | None = Field(None, description="The endpoint's key.")
+    llm_first_token_timeout_s: float = Field(20.0, gt=0, description="How long the endpoint may take to begin a reply.")
+    llm_token_timeout_s: float = Field(10.0, gt=0, description="How long it may pause within a reply.")
+    llm_retries: int = Field(2, ge=0, le=10, description="How often a request it refuses for now is repeated.")
+
+    @model_validator(mode="after")
+    def _name_the_model(self) -> Self:
+        if self.llm_url is not None and not self.llm_model:
+            raise ValueError("llm_url needs llm_model: the name of the endpoint's model")
+        return self

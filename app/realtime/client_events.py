@@ -123,7 +123,7 @@ _outline_decoder = msgspec.json.Decoder(_Outline)
 _NOT_JSON = (msgspec.DecodeError, UnicodeError, RecursionError)
 _UNKNOWN_FIELD = re.compile(r"unknown field `(?P<field>[^`]*)`")
 _MISSING_FIELD = re.compile(r"missing required field `(?P<field>[^`]*)`")
-_PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+_PATH = re.compile(r" - at (?:`key` in )?`\$\.?(?P<path>[^`]*)`$")
 
 
 def decode(text: str | bytes) -> ClientEvent:

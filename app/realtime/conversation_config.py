@@ -17,7 +17,7 @@ from app.realtime.config import (
 from app.realtime.response_config import Instructions, MaxTokens, Modalities, VoiceId
 from app.realtime.tools import FunctionTool, ToolChoice, Tools, chat_choice, chat_tools
 from pipelines.converse_state import ConverseConfig
-from pipelines.replies import ReplyRequest
+from pipelines.reply import ReplyRequest
 
 DEFAULT_INSTRUCTIONS = (
     "You are a friendly voice assistant. Your answers are spoken aloud: answer in one or two short sentences, "

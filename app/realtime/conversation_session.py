@@ -22,8 +22,8 @@ from pipelines.conversation import ItemError
 from pipelines.converse import Converse, ReplyError
 from pipelines.converse_state import ConverseState
 from pipelines.effects import OnStream, StreamOutput
-from pipelines.items import Item
-from pipelines.replies import ReplyRequest
+from pipelines.items import Item, Message
+from pipelines.reply import ReplyRequest
 from pipelines.transcribe_state import TranscribeState
 
 
@@ -176,10 +176,11 @@ class ConversationSession(Session):
         context: list[Item] = []
         assert request.input is not UNSET
         for index, item in enumerate(request.input):
+            param = f"response.input[{index}]"
             if isinstance(item, ItemReference):
-                context.append(self._pipeline.conversation.find(item.id))
+                context.append(self._pipeline.conversation.find(item.id, f"{param}.id"))
             else:
-                context.append(to_item(item, self.state.new_item(), f"response.input[{index}]", event_id))
+                context.append(to_item(item, self.state.new_item(), param, event_id))
         return context
 
     def _check_voice(self, voice: str, param: str, event_id: str | None) -> None:
@@ -198,9 +199,10 @@ class ConversationSession(Session):
                     carried.append(effect)
                 case transcribe_events.Committed(item):
                     carried += self._committed(item, self._pipeline.conversation.before(item))
-                case transcribe_events.Delta() | transcribe_events.Completed() | transcribe_events.Failed() if (
-                    self.config.transcription is None
-                ):
+                case transcribe_events.Failed(item, code, message) if self.config.transcription is None:
+                    self._forget(item)
+                    carried.append(self.fault(code, f"what was said is lost: {message}"))
+                case transcribe_events.Delta() | transcribe_events.Completed() if self.config.transcription is None:
                     self._forget(effect.item)
                 case converse_events.ItemsForgotten(items):
                     carried += [self._send(events.ItemDeleted(item_id=item)) for item in items]
@@ -224,7 +226,6 @@ class ConversationSession(Session):
                 self._send(events.ResponseCreated(response=response)),
                 self._send(events.RateLimitsUpdated(rate_limits=[])),
             ]
-        self._outputs.pop(name, None)
         response = self.state.responses.pop(name).shown(name) | finished_response(event)
         return [self._send(events.ResponseDone(response=response))]
 
@@ -233,7 +234,8 @@ class ConversationSession(Session):
         if isinstance(event, converse_events.ItemStarted):
             return self._send_all(started_item(event, joined=joined))
         previous = self._pipeline.conversation.before(event.item.id) if joined else None
-        tail = self._outputs[event.reply].encode(b"", last=True) if event.reply in self._outputs else []
+        spoken = event.reply in self._outputs and isinstance(event.item, Message)
+        tail = self._outputs.pop(event.reply).encode(b"", last=True) if spoken else []
         effects = [self._audio_delta(event.reply, event.index, event.item.id, delta) for delta in tail]
         return [*effects, *self._send_all(finished_item(event, previous, joined=joined))]
 
@@ -284,7 +286,11 @@ def _check_tools(tools: list[FunctionTool], choice: ToolChoice, place: str, even
     problem = choice_problem(choice, tools)
     if problem is not None:
         raise bad_request("invalid_value", f"{place}.tool_choice: {problem}", f"{place}.tool_choice", event_id)
+    names = [tool.name for tool in tools]
     for index, tool in enumerate(tools):
+        if tool.name in names[:index]:
+            param = f"{place}.tools[{index}].name"
+            raise bad_request("invalid_value", f"{param}: another tool is named {tool.name!r}", param, event_id)
         try:
             check_parameters(tool.parameters or {}, f"{place}.tools[{index}].parameters")
         except SchemaError as error:

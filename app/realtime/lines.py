@@ -3,9 +3,14 @@
 import asyncio
 from collections.abc import Callable
 
+from redis.exceptions import RedisError
+
 from pipelines.effects import Action, Cancel, CloseStream, OpenStream, Push, StreamOutput
 from workers.broker.client import ServerFull, Stream, StreamClient
 from workers.broker.envelope import Envelope
+
+MAX_WAITING_BYTES = 64_000
+"""With more than this waiting for a stream to open, the client is not read."""
 
 OnOutput = Callable[[str, StreamOutput], None]
 
@@ -19,7 +24,7 @@ class Line:
         self._on_output = on_output
         self._stream: Stream | None = None
         self._opening: asyncio.Task[None] | None = None
-        self._waiting: list[Action] = []
+        self._waiting: list[Push | Cancel] = []
 
     def open(self, service: str, options: dict[str, object], timeout_s: float | None) -> None:
         """Begin to reserve a slot of `service`; a refusal comes as an output of kind `refused`."""
@@ -39,8 +44,9 @@ class Line:
             _perform(self._stream, action)
 
     async def writable(self) -> None:
-        """Wait until the stream takes more."""
-        await self.opened()
+        """Wait until there is room for more."""
+        if sum(len(action.data) for action in self._waiting if isinstance(action, Push)) > MAX_WAITING_BYTES:
+            await self.opened()
         if self._stream is not None:
             await self._stream.writable()
 
@@ -58,16 +64,20 @@ class Line:
         try:
             stream = await self._streams.open(service, options, self._receive, timeout_s)
         except ServerFull as error:
-            self._opening = None
-            message = f"{error}; try again in {error.retry_after_s} s"
-            refusal = StreamOutput("refused", meta={"code": "server_full", "message": message})
-            self._on_output(self._name, refusal)
+            self._refused("server_full", f"{error}; try again in {error.retry_after_s} s")
+            return
+        except RedisError as error:
+            self._refused("broker_unavailable", str(error))
             return
         self._opening, self._stream = None, stream
         waiting, self._waiting = self._waiting, []
         for action in waiting:
-            if isinstance(action, Push | Cancel):
-                _perform(stream, action)
+            _perform(stream, action)
+
+    def _refused(self, code: str, message: str) -> None:
+        self._opening = None
+        self._waiting.clear()
+        self._on_output(self._name, StreamOutput("refused", meta={"code": code, "message": message}))
 
     def _receive(self, envelope: Envelope) -> None:
         if envelope.kind != "closed":

@@ -38,10 +38,12 @@ async def metrics(request: Request) -> Response:
 
 
 async def models(request: Request) -> Response:
-    """The models that live workers serve."""
+    """The models that live workers serve: the names under which services are offered, and every network's own."""
     gateway = gateway_of(request)
+    settings = gateway.settings
+    offered = {"listen": settings.transcriber, "think": settings.language_model, "speak": settings.speaker}
     alive = await presence.alive(gateway.redis)
-    names = {gateway.settings.transcriber} if any(status.service == "listen" for status in alive) else set()
+    names = {offered[status.service] for status in alive if status.service in offered}
     names |= {model for status in alive for model in status.models}
     listed = [{"id": name, "object": "model", "created": CREATED, "owned_by": "millstream"} for name in sorted(names)]
     return JSONResponse({"object": "list", "data": listed})

@@ -1,8 +1,7 @@
 """`POST /v1/audio/transcriptions`: a file through the pipeline of live audio, in a lower scheduling class."""
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from io import BytesIO
 from typing import Annotated, Any, Literal
@@ -11,25 +10,22 @@ import msgspec
 from msgspec import Meta
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from app.errors import ApiError
 from app.gateway import Gateway, TooManySessions, gateway_of
 from app.realtime.config import OPENAI_TRANSCRIBERS
 from app.rest.audio_file import NotAudio, decode
+from app.rest.background import BACKGROUND_SLACK_S, StreamedResponse, begun, sse_data, sse_error, unless_gone
 from app.rest.file_session import Event, Finished, TranscriptionFailed, transcribe_file
+from app.rest.json_body import invalid_field
 from app.rest.subtitles import Cue, srt, vtt
 from pipelines.languages import LANGUAGES, unknown_language
 from pipelines.transcribe_events import Completed, Delta
 from pipelines.transcribe_state import TranscribeConfig
 from workers.broker.client import ServerFull
 
-BACKGROUND_SLACK_S = 20.0
-"""How much longer than live work a file's work can wait for a step."""
 FORM_OVERHEAD_BYTES = 64 * 1024
-CLIENT_CLOSED_REQUEST = 499
-"""Nobody reads it, but the protocol of the server wants an answer."""
-_FIELD = re.compile(r"(unknown|missing required) field `(?P<name>[^`]*)`")
 
 
 class TranscriptionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,24 +63,10 @@ async def transcriptions(request: Request) -> Response:
         data = await _file(form).read()
     await asyncio.to_thread(_check_audio, data)
     events = _events(gateway, data, wanted)
-    return await _unless_gone(request, _streamed(events, wanted) if wanted.stream else _whole(events, wanted))
-
-
-async def _unless_gone(request: Request, answer: Coroutine[Any, Any, Response]) -> Response:
-    """The answer; if the client goes away first, the work on it stops."""
-    working, watching = asyncio.create_task(answer), asyncio.create_task(_gone(request))
-    try:
-        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else Response(status_code=CLIENT_CLOSED_REQUEST)
-    finally:
-        working.cancel()
-        watching.cancel()
-        await asyncio.gather(working, watching, return_exceptions=True)
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+    patience_s = gateway.settings.send_timeout_s
+    return await unless_gone(
+        request, _streamed(events, wanted, patience_s) if wanted.stream else _whole(events, wanted)
+    )
 
 
 async def _whole(events: AsyncIterator[Event], wanted: TranscriptionRequest) -> Response:
@@ -92,13 +74,11 @@ async def _whole(events: AsyncIterator[Event], wanted: TranscriptionRequest) -> 
     return _render(finished.completed, wanted, finished.duration_s)
 
 
-async def _streamed(events: AsyncIterator[Event], wanted: TranscriptionRequest) -> Response:
-    """What goes wrong before the first event is still told by the HTTP status."""
-    first = await anext(events)
-    return StreamingResponse(_server_sent(_chain(first, events), wanted), media_type="text/event-stream")
+async def _streamed(events: AsyncGenerator[Event, None], wanted: TranscriptionRequest, patience_s: float) -> Response:
+    return StreamedResponse(_server_sent(await begun(events), wanted), "text/event-stream", patience_s)
 
 
-async def _events(gateway: Gateway, data: bytes, wanted: TranscriptionRequest) -> AsyncIterator[Event]:
+async def _events(gateway: Gateway, data: bytes, wanted: TranscriptionRequest) -> AsyncGenerator[Event, None]:
     """The pipeline's events; the last is Finished. Maps what goes wrong to HTTP errors."""
     deadline = asyncio.get_running_loop().time() + gateway.settings.request_timeout_s
     try:
@@ -141,10 +121,7 @@ def _parse(form: FormData, model: str) -> TranscriptionRequest:
     try:
         request = msgspec.convert(fields, TranscriptionRequest, strict=False)
     except msgspec.ValidationError as error:
-        problem, _, path = str(error).partition(" - at `$.")
-        field = _FIELD.search(problem)
-        param = path.rstrip("`") or (field["name"] if field else None)
-        raise ApiError(400, "invalid_value", f"{param}: {problem}" if param else problem, param) from None
+        raise invalid_field(error) from None
     if request.model not in OPENAI_TRANSCRIBERS | {model}:
         raise ApiError(404, "model_not_found", f"model: there is no model {request.model!r}", "model")
     if request.language is not None and request.language not in LANGUAGES:
@@ -167,30 +144,23 @@ def _check_audio(data: bytes) -> None:
         raise ApiError(400, "invalid_audio", f"file: {error}", "file") from error
 
 
-async def _chain(first: Event, events: AsyncIterator[Event]) -> AsyncIterator[Event]:
-    yield first
-    async for event in events:
-        yield event
-
-
-async def _server_sent(events: AsyncIterator[Event], wanted: TranscriptionRequest) -> AsyncIterator[bytes]:
+async def _server_sent(
+    events: AsyncGenerator[Event, None], wanted: TranscriptionRequest
+) -> AsyncGenerator[bytes, None]:
     try:
-        async for event in events:
-            yield _server_sent_event(event, wanted)
+        async with aclosing(events):
+            async for event in events:
+                yield _server_sent_event(event, wanted)
     except ApiError as error:
-        yield _data({"type": "error", "error": {"code": error.code, "message": str(error), "param": error.param}})
+        yield sse_error(error)
 
 
 def _server_sent_event(event: Event, wanted: TranscriptionRequest) -> bytes:
     match event:
         case Delta(_, text):
-            return _data({"type": "transcript.text.delta", "delta": text})
+            return sse_data({"type": "transcript.text.delta", "delta": text})
         case Finished(completed, _):
-            return _data({"type": "transcript.text.done", "text": completed.text, **_logprobs(completed, wanted)})
-
-
-def _data(body: dict[str, Any]) -> bytes:
-    return b"data: " + msgspec.json.encode(body) + b"\n\n"
+            return sse_data({"type": "transcript.text.done", "text": completed.text, **_logprobs(completed, wanted)})
 
 
 def _render(completed: Completed, wanted: TranscriptionRequest, duration_s: float) -> Response:

@@ -41,6 +41,21 @@ class ChatMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("content is missing")
 
 
+class Truncation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is left out of a conversation that does not fit: old turns, so many that some room is won (`auto`), so many
+    that `retention_ratio` of what would fit remains, or nothing (`disabled`). As in the Realtime protocol.
+    """
+
+    type: Literal["auto", "disabled", "retention_ratio"] = "auto"
+    retention_ratio: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    token_limits: dict[Literal["post_instructions"], Annotated[int, Meta(ge=0)]] | None = None
+
+    @property
+    def limit(self) -> int | None:
+        """Most tokens of the conversation, whatever the context has room for."""
+        return (self.token_limits or {}).get("post_instructions")
+
+
 class Function(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A function that may be called; `parameters` is a JSON schema, None for a function without parameters."""
 

@@ -11,8 +11,9 @@ from torch import Tensor
 from models.lm.tokens import Tokenizer
 
 CACHED_GRAMMARS = 64
-LIMITS = LLParserLimits(max_grammar_size=100_000, verbose_errors=False)
-"""Keeps the compilation of the largest grammar to tens of milliseconds, since other streams wait for it."""
+MAX_GRAMMAR_CHARACTERS = 128 * 1024
+LIMITS = LLParserLimits(max_grammar_size=50_000, verbose_errors=False)
+"""These keep the compilation of the worst grammar to tens of milliseconds, since other streams wait for it."""
 
 
 class GrammarError(Exception):
@@ -29,11 +30,6 @@ class Constraint:
         """Move on by a token; returns whether the reply is complete and nothing may follow."""
         self._matcher.consume_token(token)
         return self._matcher.is_stopped()
-
-    @property
-    def complete(self) -> bool:
-        """Whether the reply may end here."""
-        return self._matcher.is_accepting()
 
     @property
     def error(self) -> str | None:
@@ -70,6 +66,9 @@ class Grammars:
         return torch.from_numpy(unpacked).view(torch.bool)
 
     def _compile(self, grammar: str) -> LLMatcher:
+        if len(grammar) > MAX_GRAMMAR_CHARACTERS:
+            limit = f"at most {MAX_GRAMMAR_CHARACTERS} are allowed"
+            raise GrammarError(f"it makes a grammar of {len(grammar)} characters, {limit}")
         matcher = LLMatcher(self._tokenizer, grammar, log_level=0, limits=LIMITS)
         if matcher.is_error():
             raise GrammarError(_reason(matcher.get_error()))

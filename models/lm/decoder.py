@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.lm.attention import attend
 from models.lm.config import DecoderConfig
 from models.lm.linear import Linear, pack
 
@@ -47,20 +46,36 @@ class _Layout(NamedTuple):
     bias: Tensor | None
 
 
+class _Cache:
+    """Keys and values of one layer: `[capacity, kv_heads, context, head_dim]`."""
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        self.keys, self.values = keys, values
+        self._by_position = keys.transpose(1, 2), values.transpose(1, 2)
+
+    def append(self, keys: Tensor, values: Tensor, layout: _Layout) -> None:
+        """Write `[n, length, kv_heads, head_dim]` at the rows' places."""
+        place = (layout.slots, layout.positions)
+        self._by_position[0].index_put_(place, keys)
+        self._by_position[1].index_put_(place, values)
+
+
 class Decoder:
     """`weights` by Hugging Face name, all of one dtype and on one device, which are the decoder's."""
 
     def __init__(self, config: DecoderConfig, weights: Mapping[str, Tensor], capacity: int, context: int) -> None:
         self.config = config
         self.context = context
-        self._embedding = weights["model.embed_tokens.weight"]
+        # A copy of its own: a view would keep the whole file that was mapped.
+        self._embedding = weights["model.embed_tokens.weight"].clone()
         self._head = pack(weights["model.embed_tokens.weight" if config.tied else "lm_head.weight"])
-        self._norm = weights["model.norm.weight"]
+        self._norm = weights["model.norm.weight"].float()
         self._layers = [_layer(config, weights, f"model.layers.{index}") for index in range(config.layers)]
         dtype, device = self._embedding.dtype, self._embedding.device
         shape = (config.layers, capacity, config.kv_heads, context, config.head_dim)
         self._keys, self._values = _cache(shape, dtype, device), _cache(shape, dtype, device)
-        self._caches = list(zip(self._keys, self._values, strict=True))
+        self._caches = [_Cache(*pair) for pair in zip(self._keys, self._values, strict=True)]
+        self._eps = torch.tensor(config.rms_eps, device=device)
         self._cos, self._sin = _rotations(config, context, dtype, device)
 
     def embed(self, tokens: Tensor) -> Tensor:
@@ -77,25 +92,28 @@ class Decoder:
         rows, length, hidden = embedded.shape
         layout = self._layout(slots, starts, length)
         state = embedded.reshape(rows * length, hidden)
-        size, eps = (hidden,), self.config.rms_eps
-        for layer, (keys, values) in zip(self._layers, self._caches, strict=True):
-            normed = functional.rms_norm(state, size, layer.attention_norm, eps)
-            attended = self._attend(
-                layer.qkv(normed).view(rows, length, -1, self.config.head_dim), keys, values, layout
-            )
+        for layer, cache in zip(self._layers, self._caches, strict=True):
+            qkv = layer.qkv(self._normalise(state, layer.attention_norm))
+            attended = self._attend(qkv.view(rows, length, -1, self.config.head_dim), cache, layout)
             state = state + layer.output(attended)
-            normed = functional.rms_norm(state, size, layer.mlp_norm, eps)
+            normed = self._normalise(state, layer.mlp_norm)
             gate, up = layer.gate_up(normed).chunk(2, dim=-1)
             state = state + layer.down(functional.silu(gate).mul_(up))
         last = state.view(rows, length, hidden)[:, -1]
-        return functional.rms_norm(last, size, self._norm, eps)
+        return self._normalise(last, self._norm)
 
     @torch.inference_mode()
     def logits(self, state: Tensor) -> Tensor:
         """Logits after states `[n, hidden]`: fp32 `[n, vocab]`."""
         return self._head(state).float()
 
-    def _attend(self, qkv: Tensor, keys: Tensor, values: Tensor, layout: _Layout) -> Tensor:
+    def _normalise(self, state: Tensor, weight: Tensor) -> Tensor:
+        """RMSNorm (arXiv:1910.07467) of `state` `[n, hidden]` by an fp32 `weight`, in fewer passes than torch's."""
+        norm = torch.linalg.vector_norm(state, dim=-1, keepdim=True, dtype=torch.float32)
+        scale = torch.addcmul(self._eps, norm, norm, value=1 / state.shape[-1]).rsqrt_()
+        return torch.mul(state, scale * weight, out=torch.empty_like(state))
+
+    def _attend(self, qkv: Tensor, cache: _Cache, layout: _Layout) -> Tensor:
         """Store the keys and values of `qkv` `[n, length, heads + 2 kv_heads, head_dim]` and attend:
         `[n * length, heads * head_dim]`.
 
@@ -104,19 +122,17 @@ class Decoder:
         rows, length, _, dim = qkv.shape
         heads, kv_heads = self.config.heads, self.config.kv_heads
         rotated = _rotate(qkv[:, :, : heads + kv_heads], layout)
-        keys.transpose(1, 2)[layout.slots, layout.positions] = rotated[:, :, heads:]
-        values.transpose(1, 2)[layout.slots, layout.positions] = qkv[:, :, heads + kv_heads :]
+        cache.append(rotated[:, :, heads:], qkv[:, :, heads + kv_heads :], layout)
         grouped = rotated[:, :, :heads].view(rows, length, kv_heads, -1, dim).permute(0, 2, 3, 1, 4)
         queries = grouped.reshape(rows, kv_heads, -1, dim)
         if layout.rows is not None:
             everyone = queries.new_zeros(layout.end - layout.first, *queries.shape[1:])
             queries = everyone.index_copy_(0, layout.rows, queries)
-        attended = attend(
+        attended = functional.scaled_dot_product_attention(
             queries,
-            keys[layout.first : layout.end, :, : layout.keys],
-            values[layout.first : layout.end, :, : layout.keys],
-            layout.bias,
-            length,
+            cache.keys[layout.first : layout.end, :, : layout.keys],
+            cache.values[layout.first : layout.end, :, : layout.keys],
+            attn_mask=layout.bias,
         )
         if layout.rows is not None:
             attended = attended[layout.rows]
@@ -156,10 +172,10 @@ def _layer(config: DecoderConfig, weights: Mapping[str, Tensor], name: str) -> _
 
     gate_up = torch.cat([weights[f"{mlp}.gate_proj.weight"], weights[f"{mlp}.up_proj.weight"]])
     return _Layer(
-        weights[f"{name}.input_layernorm.weight"],
+        weights[f"{name}.input_layernorm.weight"].float(),
         pack(fused("weight"), fused("bias") if config.attention_bias else None),
         pack(weights[f"{attention}.o_proj.weight"]),
-        weights[f"{name}.post_attention_layernorm.weight"],
+        weights[f"{name}.post_attention_layernorm.weight"].float(),
         pack(gate_up),
         pack(weights[f"{mlp}.down_proj.weight"]),
     )

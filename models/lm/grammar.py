@@ -11,6 +11,7 @@ from models.lm.chat import MAX_TOOLS, NamedTool, ResponseFormat, Tool, ToolChoic
 from models.lm.schemas import SchemaError
 
 TEXT = "TEXT: /(.|\\n)*/"
+UNMARKED = f"start: UNMARKED\nUNMARKED: /(?s:.*)/ & ~/(?s:.*){MARK}(?s:.*)/"
 SPACING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """A small model that may add spaces may add them forever."""
 
@@ -64,10 +65,12 @@ def write(
     answer: Mapping[str, Any] | None, calls: Mapping[str, Mapping[str, Any]], choice: ToolChoice, form: CallFormat
 ) -> str | None:
     """The grammar of replies that follow the schema `answer`, or call functions with arguments that follow `calls`,
-    as `choice` says. None: any text.
+    as `choice` says ("none": there are functions, but none may be called). None: any text.
     """
     if not calls:
-        return None if answer is None else of_schema(answer)
+        if answer is not None:
+            return of_schema(answer)
+        return UNMARKED if choice == "none" else None
     must_call = choice == "required" or isinstance(choice, NamedTool)
     more = "" if isinstance(choice, NamedTool) else f" ({_literal(form.between)} call){{0,{MAX_CALLS - 1}}}"
     rest = f"call{more} {_literal(form.closing)}"

@@ -16,7 +16,7 @@ from models.lm.constraint import Grammars
 from models.lm.context import History, Window
 from models.lm.conversion import huggingface_form
 from models.lm.decoder import Decoder
-from models.lm.generation import CANCELLED, STOP, Event
+from models.lm.generation import CANCELLED, STOP, UNBIASED, Event, Sampling
 from models.lm.reply import Reply
 from models.lm.request import Request, RequestParser
 from models.lm.sampling import sample
@@ -81,9 +81,10 @@ class LanguageModel(StreamModel):
         context: int,
         max_batch: int | None = None,
         dtype: torch.dtype = torch.bfloat16,
+        sampling: Sampling = UNBIASED,
     ) -> None:
         """`directory` holds the checkpoint; each slot keeps `context` tokens. Raises ValueError if the network was made
-        for fewer.
+        for fewer. `sampling` holds for requests that do not say.
         """
         directory = huggingface_form(directory)
         config, parameters = weights.load(directory, dtype)
@@ -95,7 +96,7 @@ class LanguageModel(StreamModel):
         self._decoder = Decoder(config, parameters, capacity, context)
         self._window = Window(context, SINKS)
         self._grammars = Grammars(self.tokenizer, config.vocab)
-        self._parser = RequestParser(self.tokenizer, self._grammars, config.vocab, self._window)
+        self._parser = RequestParser(self.tokenizer, self._grammars, config.vocab, self._window, sampling)
         self._slots = [_Slot(History(self._window)) for _ in range(capacity)]
 
     def open(self, slot: int, options: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from jinja2 import Environment, meta
 from models.base import StreamError
 from models.lm import calls
 from models.lm.calls import LISTED, MARK, TAGGED, CallFormat
-from models.lm.chat import ChatMessage, FunctionCall, Tool
+from models.lm.chat import ChatMessage, FunctionCall, Tool, Truncation
 from models.lm.tokens import PromptError, Tokenizer
 
 STRIDES = 4
@@ -35,11 +35,17 @@ class Prompter:
         self._takes_tools = MARK in tokenizer.template and "tools" in _variables(tokenizer.template)
         self.format: CallFormat = TAGGED if self._takes_tools else LISTED
 
-    def write(self, messages: Sequence[ChatMessage], tools: Sequence[Tool], reserve: int) -> list[int]:
+    def write(
+        self,
+        messages: Sequence[ChatMessage],
+        tools: Sequence[Tool],
+        reserve: int,
+        truncation: Truncation = Truncation(),  # noqa: B008 (immutable)
+    ) -> list[int]:
         """Tokens that ask for a reply to `messages`, of which the oldest turns are left out if there is no room for
         all beside the instructions (leading system messages), `tools`, and `reserve` tokens of reply.
 
-        Raises StreamError if there is not even room for the last turn.
+        Raises StreamError if there is not even room for the last turn, or for all where none may be left out.
         """
         instructions = next((at for at, message in enumerate(messages) if message.role != "system"), len(messages))
         pinned, turns = [*messages[:instructions]], messages[instructions:]
@@ -48,24 +54,30 @@ class Prompter:
         listed = [calls.describe(tool) for tool in tools] if self._takes_tools else []
         budget = self._context - reserve
         room = budget - sum(map(self._message_size, pinned)) - self._size(json.dumps(listed))
-        starts = self._starts(turns, room)
+        starts = [0] if truncation.type == "disabled" else self._starts(turns, room, truncation)
         for start in starts:
             prompt = self._encode([*pinned, *turns[start:]], listed)
             if prompt is not None and len(prompt) <= budget:
                 return prompt
+        kept = "conversation" if truncation.type == "disabled" else "latest turn"
         raise StreamError(
-            f"the instructions, tools and latest turn do not fit into {budget} of the context's {self._context} tokens",
+            f"the instructions, tools and {kept} do not fit into {budget} of the context's {self._context} tokens",
             code="context_length_exceeded",
             param="messages",
         )
 
-    def _starts(self, turns: Sequence[ChatMessage], room: int) -> Sequence[int]:
+    def _starts(self, turns: Sequence[ChatMessage], room: int, truncation: Truncation) -> Sequence[int]:
         """Where the turns that are kept may begin, the best first: at the first message or at a user's, so that no
         answer or tool result lacks what it belongs to.
         """
         sizes = [self._message_size(message) for message in turns]
-        stride = self._context // STRIDES
-        excess = -(-max(0, sum(sizes) - room) // stride) * stride
+        limit = room if truncation.limit is None else min(room, truncation.limit)
+        excess = max(0, sum(sizes) - limit)
+        if excess and truncation.type == "retention_ratio":
+            excess = sum(sizes) - round(limit * truncation.retention_ratio)
+        elif excess:
+            stride = self._context // STRIDES
+            excess = -(-excess // stride) * stride
         users = [at for at, message in enumerate(turns) if message.role == "user"]
         candidates = sorted({0, *users})
         fitting = [at for at in candidates if sum(sizes[:at]) >= excess]
@@ -113,10 +125,11 @@ def _with_tools(pinned: Sequence[ChatMessage], tools: Sequence[Tool], form: Call
 
 
 def _written(message: ChatMessage, form: CallFormat) -> str:
+    """The text of a message for a template that knows no tools."""
     content = message.content or ""
     if message.tool_calls:
         content += form.write([call.function for call in message.tool_calls])
-    return content
+    return f"<tool_response>\n{content}\n</tool_response>" if message.role == "tool" else content
 
 
 def _arguments(call: FunctionCall) -> object:

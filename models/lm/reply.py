@@ -35,7 +35,17 @@ class Reply:
     def choice(self, position: int) -> Choice:
         """How the token at `position` of the whole history is chosen."""
         request = self.request
-        return Choice(request.temperature, request.top_p, request.top_k, request.seed, position)
+        rules = request.sampling
+        return Choice(
+            rules.temperature,
+            rules.top_p,
+            rules.top_k,
+            request.seed,
+            position,
+            rules.frequency_penalty,
+            rules.presence_penalty,
+            self.tokens,
+        )
 
     def take(self, token: int) -> Taken:
         """Add a token that does not end the reply by itself."""

@@ -11,7 +11,7 @@ from models.lm import generation, grammar
 from models.lm.chat import Tool
 from models.lm.constraint import GrammarError, Grammars
 from models.lm.context import Window
-from models.lm.generation import Options
+from models.lm.generation import Options, Sampling
 from models.lm.prompt import Prompter
 from models.lm.tokens import Tokenizer
 
@@ -26,9 +26,7 @@ class Request(msgspec.Struct, array_like=True, frozen=True, tag="request"):
     number: int
     tokens: tuple[int, ...]
     pinned: int
-    temperature: float
-    top_p: float
-    top_k: int
+    sampling: Sampling
     seed: int
     max_tokens: int
     stop: tuple[str, ...]
@@ -41,11 +39,14 @@ class Request(msgspec.Struct, array_like=True, frozen=True, tag="request"):
 class RequestParser:
     """Reads `generate` messages for one checkpoint."""
 
-    def __init__(self, tokenizer: Tokenizer, grammars: Grammars, vocab: int, window: Window) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, grammars: Grammars, vocab: int, window: Window, sampling: Sampling
+    ) -> None:
         self._tokenizer = tokenizer
         self._grammars = grammars
         self._vocab = vocab
         self._window = window
+        self._sampling = sampling
         self._prompter = Prompter(tokenizer, window.context)
 
     def parse(self, message: Message, number: int) -> Request:
@@ -55,16 +56,14 @@ class RequestParser:
         if seed > MAX_SEED:
             raise StreamError(f"seed must be at most {MAX_SEED}", param="seed")
         tools = grammar.chosen_tools(asked.tools, asked.tool_choice)
-        tokens, max_tokens = self._prompt(asked, tools)
+        tokens, max_tokens = self._prompt(asked)
         if max((*tokens, *asked.stop_tokens)) >= self._vocab:
             raise StreamError(f"token ids must be below {self._vocab}", param="tokens")
         return Request(
             number,
             tuple(tokens),
             asked.pinned,
-            asked.temperature,
-            asked.top_p,
-            asked.top_k,
+            generation.sampling(asked, self._sampling),
             seed,
             max_tokens,
             asked.stop,
@@ -74,7 +73,7 @@ class RequestParser:
             message.slack_s,
         )
 
-    def _prompt(self, asked: Options, tools: Sequence[Tool]) -> tuple[Sequence[int], int]:
+    def _prompt(self, asked: Options) -> tuple[Sequence[int], int]:
         """The prompt and the most tokens that may follow it. A conversation's reply ends with the context, since its
         next prompt is cut at a turn; a prompt of tokens is cut while its reply goes on.
         """
@@ -83,7 +82,7 @@ class RequestParser:
             raise StreamError("generate wants either messages or tokens", param="messages")
         if asked.messages:
             reserve = min(asked.max_tokens or context, self._window.stride)
-            tokens = self._prompter.write(asked.messages, tools, reserve)
+            tokens = self._prompter.write(asked.messages, asked.tools, reserve, asked.truncation)
             room = context - len(tokens)
             return tokens, min(asked.max_tokens or room, room)
         if asked.tools:
@@ -97,7 +96,8 @@ class RequestParser:
         """The grammar that the reply must follow; it compiles."""
         arguments = grammar.argument_schemas(asked.tools, tools)
         answer = grammar.answer_schema(asked.response_format)
-        text = grammar.write(answer, arguments, asked.tool_choice, self._prompter.format)
+        choice = asked.tool_choice if asked.tools else "auto"
+        text = grammar.write(answer, arguments, choice, self._prompter.format)
         if text is not None:
             try:
                 self._grammars.constraint(text)

@@ -11,6 +11,8 @@ import jsonschema_rs
 MAX_DEPTH = 32
 MAX_NODES = 4_000
 """Objects, arrays and values in one schema."""
+MAX_MULTIPLE = 1_000
+"""Largest `multipleOf`: an automaton that enforces it has as many states."""
 
 
 class SchemaError(Exception):
@@ -52,6 +54,9 @@ def _bound(schema: dict[str, Any], param: str) -> None:
             raise SchemaError(f"nested more than {MAX_DEPTH} deep", param)
         if count > MAX_NODES:
             raise SchemaError(f"more than {MAX_NODES} values", param)
+        multiple = node.get("multipleOf") if isinstance(node, dict) else None
+        if isinstance(multiple, int | float) and multiple > MAX_MULTIPLE:
+            raise SchemaError(f"multipleOf must be at most {MAX_MULTIPLE}", param)
         children = node.values() if isinstance(node, dict) else node if isinstance(node, list | tuple) else ()
         waiting.extend((child, depth + 1) for child in children)
 

@@ -6,114 +6,14 @@ Decisions are made left to right, on what has been read: however the text is cut
 import re
 from typing import NamedTuple
 
+from models.tts.english import ENGLISH
+
 MAX_CLAUSE_CHARS = 120
 """A clause is never longer, so that a step stays short and its phonemes fit the network."""
 
-ABBREVIATIONS = frozenset(
-    [
-        "adm",
-        "apt",
-        "approx",
-        "ave",
-        "blvd",
-        "capt",
-        "cf",
-        "cmdr",
-        "co",
-        "col",
-        "corp",
-        "dept",
-        "dr",
-        "e.g",
-        "eg",
-        "esp",
-        "est",
-        "etc",
-        "fig",
-        "fri",
-        "gen",
-        "gov",
-        "hon",
-        "i.e",
-        "ie",
-        "inc",
-        "jan",
-        "feb",
-        "aug",
-        "sept",
-        "oct",
-        "nov",
-        "dec",
-        "jr",
-        "lt",
-        "ltd",
-        "maj",
-        "messrs",
-        "mon",
-        "mr",
-        "mrs",
-        "ms",
-        "mt",
-        "no",
-        "nr",
-        "op",
-        "p",
-        "pp",
-        "prof",
-        "pt",
-        "rep",
-        "rev",
-        "sat",
-        "sen",
-        "sgt",
-        "sr",
-        "st",
-        "tel",
-        "thu",
-        "tue",
-        "univ",
-        "vol",
-        "vs",
-        "wed",
-        "a.k.a",
-    ]
-)
+ABBREVIATIONS = frozenset(ENGLISH.stops.split()) | ENGLISH.abbreviations.keys()
 """Words whose full stop does not end a sentence."""
-LINKS = frozenset(
-    [
-        "although",
-        "and",
-        "as",
-        "at",
-        "because",
-        "before",
-        "but",
-        "by",
-        "for",
-        "from",
-        "if",
-        "in",
-        "into",
-        "nor",
-        "of",
-        "on",
-        "or",
-        "since",
-        "so",
-        "than",
-        "that",
-        "the",
-        "though",
-        "to",
-        "until",
-        "when",
-        "where",
-        "which",
-        "while",
-        "who",
-        "with",
-    ]
-)
+LINKS = frozenset(ENGLISH.links.split())
 """Words in front of which a clause without punctuation is best cut."""
 
 _TOKEN = re.compile(r"\S+")

@@ -8,15 +8,15 @@ from models.audio import FloatArray
 from models.tts.network import SAMPLE_RATE_HZ, Speech
 from models.tts.phonemes import Utterance
 
-LEAD_S = 0.03
+LEAD_S = 0.05
 """Kept before the first sound."""
 TAIL_S = 0.05
 """Kept after the last sound, before the pause."""
 PAUSES_S = {".": 0.30, "!": 0.30, "?": 0.30, "…": 0.30, ":": 0.20, ";": 0.20, "—": 0.15, ",": 0.10}
 """Silence after a clause that ends with a mark, at speed 1."""
 FADE_S = 0.005
-_AUDIBLE = 0.01
-"""Of full scale: about -40 dB."""
+_AUDIBLE = 0.005
+"""Of full scale: about -46 dB."""
 
 
 class Clip(NamedTuple):
@@ -55,4 +55,5 @@ def _audible(audio: FloatArray) -> tuple[int, int]:
 def _fades(samples: int) -> FloatArray:
     """Gain that rises from and falls to nothing, `[samples]`."""
     edge = np.arange(samples, dtype=np.float32) / np.float32(FADE_S * SAMPLE_RATE_HZ)
-    return np.minimum(1, np.minimum(edge, edge[::-1]))
+    gain: FloatArray = np.minimum(1, np.minimum(edge, edge[::-1]))
+    return gain

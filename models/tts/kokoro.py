@@ -85,10 +85,10 @@ class _Slot:
 class Kokoro(StreamModel):
     """Takes `text` (UTF-8) and `pace` (slack: how long the next audio may wait from now). Options: `voice`, `speed`.
 
-    Puts out `audio` a clause (pts in samples at 24 kHz since `open`, data = 16-bit little-endian mono, meta {"text": the
-    slice of input that it says, "words": [[text start, text end, first sample, end sample], ...]}) and, after `flush`
-    when all is said, `done` (pts = samples in all, meta {"text": what is left and carries no speech}). The texts
-    concatenate to the input.
+    Puts out `audio` for each clause (pts in samples at 24 kHz since `open`, data = 16-bit little-endian mono, meta
+    {"text": the slice of input that it says, "words": [[text start, text end, first sample, end sample], ...]}) and,
+    after `flush` when all is said, `done` (pts = samples in all, meta {"text": what is left and carries no speech}).
+    The texts concatenate to the input.
     """
 
     name: ClassVar[str] = "tts"
@@ -101,6 +101,7 @@ class Kokoro(StreamModel):
         self.capacity = capacity
         self._network = KokoroNetwork(directory, voices, threads)
         self._pronouncer = Pronouncer(directory)
+        self._warm_up()
         self._slots = [_Slot() for _ in range(capacity)]
 
     def open(self, slot: int, options: Mapping[str, Any]) -> None:
@@ -185,6 +186,12 @@ class Kokoro(StreamModel):
     def close(self, slot: int) -> None:
         self._slots[slot] = _Slot()
 
+    def _warm_up(self) -> None:
+        """The first run is slow."""
+        utterance = self._pronouncer.utter("Ready.", "en-US", final=True)
+        assert utterance is not None
+        self._network.speak(utterance.ids, next(iter(self._network.voices)), 1.0)
+
     def _voice(self, name: Any) -> Voice:
         try:
             voice = resolve(str(name))
@@ -197,7 +204,7 @@ class Kokoro(StreamModel):
     def _advance(self, slot: int) -> list[Output]:
         """Say the next clause that has something to say; when all is said, say so."""
         state = self._slots[slot]
-        outputs = []
+        outputs: list[Output] = []
         while state.clauses and not outputs:
             utterance = self._pronouncer.utter(state.clauses[0], state.voice.language, _falls(state))
             if utterance:
@@ -236,7 +243,7 @@ def _falls(state: _Slot) -> bool:
 
 
 def _speed(speed: Any) -> float:
-    if not isinstance(speed, int | float) or not MIN_SPEED <= speed <= MAX_SPEED:
+    if not isinstance(speed, int | float) or isinstance(speed, bool) or not MIN_SPEED <= speed <= MAX_SPEED:
         raise StreamError(
             f"speed must be a number from {MIN_SPEED} to {MAX_SPEED}, got {speed!r}",
             code="invalid_value",

@@ -8,6 +8,7 @@ import unicodedata
 from pathlib import Path
 from typing import NamedTuple
 
+from models.tts.english import ENGLISH
 from models.tts.guess import Guesser
 
 VOWELS = frozenset("AIOQWYaiuæɑɒɔəɛɜɪʊʌᵻ")
@@ -16,74 +17,9 @@ SECONDARY = "ˌ"
 ENTRIES_IN_CACHE = 4096
 _FLAPPING = frozenset("AIOWYiuæɑəɛɪɹʊʌ")
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z']+")
-_AUXILIARIES = frozenset(
-    ["be", "been", "being", "get", "got", "had", "has", "have", "having", "is", "are", "was", "were", "'ve"]
-)
-_BEFORE_VERB = frozenset(
-    [
-        "to",
-        "will",
-        "would",
-        "can",
-        "could",
-        "shall",
-        "should",
-        "may",
-        "might",
-        "must",
-        "do",
-        "does",
-        "did",
-        "don't",
-        "doesn't",
-        "didn't",
-        "can't",
-        "won't",
-        "i",
-        "you",
-        "we",
-        "they",
-        "who",
-        "let's",
-        "please",
-        "not",
-        "i'll",
-        "you'll",
-        "we'll",
-        "they'll",
-        "i'd",
-        "you'd",
-        "we'd",
-        "they'd",
-    ]
-)
-_BEFORE_NOUN = frozenset(
-    [
-        "the",
-        "a",
-        "an",
-        "this",
-        "that",
-        "these",
-        "those",
-        "my",
-        "your",
-        "his",
-        "her",
-        "its",
-        "our",
-        "their",
-        "each",
-        "every",
-        "some",
-        "any",
-        "no",
-        "of",
-        "in",
-        "for",
-        "with",
-    ]
-)
+_BEFORE_PARTICIPLE = frozenset(ENGLISH.before_participle.split())
+_BEFORE_VERB = frozenset(ENGLISH.before_verb.split())
+_BEFORE_NOUN = frozenset(ENGLISH.before_noun.split())
 
 
 class Context(NamedTuple):
@@ -107,10 +43,10 @@ class Lexicon:
         self._british = british
         self._guesser = guesser
         self._gold: dict[str, str | dict[str, str | None]] = _read(directory / f"{region}_gold.json")
-        self._silver: dict[str, str] = _read(directory / f"{region}_silver.json")
+        self._silver = _read(directory / f"{region}_silver.json")
         self._guesses: dict[str, str] = {}
 
-    def pronounce(self, word: str, context: Context = Context()) -> str:
+    def pronounce(self, word: str, context: Context) -> str:
         """The word's phonemes; empty if it has no letter of the English alphabet."""
         word = "".join(letter for letter in unicodedata.normalize("NFKD", word) if letter.isascii())
         if not any(letter.isalpha() for letter in word):
@@ -246,7 +182,7 @@ def _role(entry: dict[str, str | None], context: Context) -> str:
     """Which of an entry's readings is meant, judged by the word before."""
     if context.vowel_follows is None and "None" in entry:
         return "None"
-    if context.previous in _AUXILIARIES and "VBN" in entry:
+    if context.previous in _BEFORE_PARTICIPLE and "VBN" in entry:
         return "VBN"
     if context.previous in _BEFORE_VERB:
         return "VERB"

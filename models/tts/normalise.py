@@ -1,131 +1,23 @@
 """Written English to what is said, piece by piece, each with its place in the original text."""
 
+import calendar
 import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from models.tts import numerals
+from models.tts.english import ENGLISH
 
 MAX_WORD_CHARS = 40
-MONTHS = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-]
-ABBREVIATIONS = {
-    "approx": "approximately",
-    "apt": "apartment",
-    "ave": "avenue",
-    "blvd": "boulevard",
-    "capt": "captain",
-    "cf": "compare",
-    "co": "company",
-    "col": "colonel",
-    "corp": "corporation",
-    "dept": "department",
-    "dr": "doctor",
-    "e.g": "for example",
-    "eg": "for example",
-    "est": "established",
-    "etc": "et cetera",
-    "fig": "figure",
-    "gen": "general",
-    "gov": "governor",
-    "hon": "honourable",
-    "i.e": "that is",
-    "ie": "that is",
-    "inc": "incorporated",
-    "jr": "junior",
-    "lt": "lieutenant",
-    "ltd": "limited",
-    "mr": "mister",
-    "mrs": "missus",
-    "ms": "miz",
-    "mt": "mount",
-    "prof": "professor",
-    "rev": "reverend",
-    "sen": "senator",
-    "sgt": "sergeant",
-    "sr": "senior",
-    "st": "saint",
-    "vol": "volume",
-    "vs": "versus",
-} | {month[:3].lower(): month for month in MONTHS if month != "May"}
-UNITS = {
-    "%": "percent",
-    "°C": "degree Celsius",
-    "°F": "degree Fahrenheit",
-    "°": "degree",
-    "km/h": "kilometre per hour",
-    "kph": "kilometre per hour",
-    "mph": "mile per hour",
-    "m/s": "metre per second",
-    "km": "kilometre",
-    "cm": "centimetre",
-    "mm": "millimetre",
-    "m": "metre",
-    "mi": "mile",
-    "ft": "foot",
-    "kg": "kilogram",
-    "mg": "milligram",
-    "g": "gram",
-    "lb": "pound",
-    "lbs": "pound",
-    "oz": "ounce",
-    "ml": "millilitre",
-    "l": "litre",
-    "kW": "kilowatt",
-    "kWh": "kilowatt hour",
-    "W": "watt",
-    "V": "volt",
-    "Hz": "hertz",
-    "kHz": "kilohertz",
-    "MHz": "megahertz",
-    "GHz": "gigahertz",
-    "KB": "kilobyte",
-    "MB": "megabyte",
-    "GB": "gigabyte",
-    "TB": "terabyte",
-    "ms": "millisecond",
-    "hrs": "hour",
-    "min": "minute",
-}
-SYMBOLS = {
-    "&": "and",
-    "+": "plus",
-    "=": "equals",
-    "@": "at",
-    "×": "times",
-    "÷": "divided by",
-    "±": "plus or minus",
-    "→": "to",
-    "½": "one half",
-    "¼": "one quarter",
-    "¾": "three quarters",
-    "²": "squared",
-    "³": "cubed",
-    "€": "euros",
-    "£": "pounds",
-    "$": "dollars",
-    "%": "percent",
-    "°": "degrees",
-}
-ROMAN = {"II": "two", "III": "three", "VII": "seven", "VIII": "eight", "IX": "nine", "XII": "twelve"}
+MONTHS = [*calendar.month_name][1:]
 PAUSES = {"–": "—", "\n": ",", "...": "…"}
 _ADDRESS = {".": "dot", "/": "slash", "@": "at", "-": "dash", "_": "underscore", ":": "colon"}
 
 _NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?"
-_UNITS = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True))
-_SHORT = "|".join(re.escape(word) for word in sorted(ABBREVIATIONS, key=len, reverse=True))
+_UNITS = "|".join(re.escape(unit) for unit in sorted(ENGLISH.units, key=len, reverse=True))
+_SHORT = "|".join(re.escape(word) for word in sorted(ENGLISH.abbreviations, key=len, reverse=True))
+
+_MONTHS = {name[:3]: name for name in MONTHS} | {"Sept": "September"}
 
 
 class Piece(NamedTuple):
@@ -143,7 +35,7 @@ def _address(match: re.Match[str]) -> str:
 
 
 def _date(match: re.Match[str]) -> str:
-    month = MONTHS[int(match["month"]) - 1]
+    month = MONTHS[int(match["iso_month"]) - 1]
     return f"{month} {numerals.ordinal(match['day'])} {numerals.year(match['iso_year'])}"
 
 
@@ -161,7 +53,7 @@ def _money(match: re.Match[str]) -> str:
 
 
 def _measure(match: re.Match[str]) -> str:
-    unit = UNITS[match["unit"]]
+    unit = ENGLISH.units[match["unit"]]
     return f"{numerals.cardinal(match['measure'])} {unit if match['measure'] == '1' else numerals.plural(unit)}"
 
 
@@ -181,7 +73,7 @@ def _range(match: re.Match[str]) -> str:
 
 
 def _word(match: re.Match[str]) -> str:
-    return ROMAN.get(match[0], match[0].replace("’", "'"))
+    return ENGLISH.roman.get(match[0], match[0].replace("’", "'"))
 
 
 def _silent(match: re.Match[str]) -> str:
@@ -197,12 +89,13 @@ _RULES: list[tuple[str, str, Callable[[re.Match[str]], str]]] = [
         r"(?:https?://|www\.)[^\s)\]>]*[\w/]|\b(?:[\w-]+\.)+(?:com|org|net|io|ai|dev|edu|gov|uk|app)\b(?:/[\w/.-]*\w)?",
         _address,
     ),
-    ("date", r"(?P<iso_year>[12]\d{3})-(?P<month>0[1-9]|1[0-2])-(?P<day>0[1-9]|[12]\d|3[01])\b", _date),
+    ("date", r"(?P<iso_year>[12]\d{3})-(?P<iso_month>0[1-9]|1[0-2])-(?P<day>0[1-9]|[12]\d|3[01])\b", _date),
     ("time", r"\b(?P<hour>[01]?\d|2[0-3]):(?P<minute>[0-5]\d)\b(?P<half> ?[AaPp](?:[Mm]\b|\.[Mm]\.?))?", _time),
     ("clock", r"\b(?P<oclock>1[0-2]|[1-9]) ?(?P<ampm>[AaPp](?:[Mm]\b|\.[Mm]\.?))", _hour),
     (
         "money",
-        rf"(?P<currency>[$£€¥]) ?(?P<amount>{_NUMBER})(?: ?(?P<scale>thousand|million|billion|trillion|[kKmMbBtT]n?)\b)?",
+        rf"(?P<currency>[$£€¥]) ?(?P<amount>{_NUMBER})"
+        r"(?: ?(?P<scale>thousand|million|billion|trillion|[kKmMbBtT]n?)\b)?",
         _money,
     ),
     (
@@ -218,13 +111,14 @@ _RULES: list[tuple[str, str, Callable[[re.Match[str]], str]]] = [
     ("range", r"\b\d{1,4}[-–]\d{1,4}\b", _range),
     ("numbered", r"(?:#|\b[Nn]o\. ?)(?P<numbered>\d{1,15})", lambda m: f"number {numerals.cardinal(m['numbered'])}"),
     ("number", rf"(?:(?<![\w.)])[-−])?{_NUMBER.replace('+', '{1,40}', 1)}", _number),
-    ("short", rf"\b(?i:{_SHORT})\.", lambda m: ABBREVIATIONS[m[0][:-1].lower()]),
+    ("month", rf"\b(?:{'|'.join(_MONTHS)})\.(?= ?\d)", lambda m: _MONTHS[m[0][:-1]]),
+    ("short", rf"\b(?i:{_SHORT})\.", lambda m: ENGLISH.abbreviations[m[0][:-1].lower()]),
     ("initials", r"\b(?:[^\W\d_]\.){2,20}", lambda m: " ".join(m[0].replace(".", "").upper())),
-    ("versus", r"\b(?:vs|etc)\b", lambda m: ABBREVIATIONS[m[0]]),
+    ("versus", r"\b(?:vs|etc)\b", lambda m: ENGLISH.abbreviations[m[0]]),
     ("word", rf"[^\W\d_]{{1,{MAX_WORD_CHARS}}}(?:['’][^\W\d_]{{1,{MAX_WORD_CHARS}}})*", _word),
     ("pause", r"\.{3}|[.,!?;:…()—–\n]|(?<=\s)--?(?=\s)|--", lambda m: PAUSES.get(m[0], "—" if "-" in m[0] else m[0])),
     ("times", r"(?<=\d)\s?\*\s?(?=\d)", lambda m: "times"),
-    ("symbol", "|".join(map(re.escape, SYMBOLS)), lambda m: SYMBOLS[m[0]]),
+    ("symbol", "|".join(map(re.escape, ENGLISH.symbols)), lambda m: ENGLISH.symbols[m[0]]),
 ]
 _SCANNER = re.compile("|".join(f"(?P<_{name}>{pattern})" for name, pattern, _ in _RULES))
 _SAY = {f"_{name}": say for name, _, say in _RULES}

@@ -8,8 +8,8 @@ from models.tts.guess import Guesser
 from models.tts.lexicon import VOWELS, Context, Lexicon
 from models.tts.normalise import Piece, normalise
 
-MAX_SYMBOLS = 510
-"""What the network takes at once."""
+MAX_SYMBOLS = 200
+"""Most that is said in one step, about twelve seconds. (The network takes 510.)"""
 MARKS = frozenset(";:,.!?—…()")
 _FINAL = frozenset(".!?…,;:—")
 _IDS = dict(zip(";:,.!?", range(1, 7), strict=True)) | {
@@ -35,7 +35,7 @@ class Word(NamedTuple):
 
 @dataclass(frozen=True)
 class Utterance:
-    """What one run of the network speaks: `text[:end]` of the clause."""
+    """What one step says: `text[:end]` of the clause."""
 
     symbols: str
     words: list[Word]
@@ -58,7 +58,7 @@ class Pronouncer:
         }
 
     def utter(self, text: str, language: str, final: bool) -> Utterance | None:
-        """As much of a clause as the network takes at once; None if nothing in it is said.
+        """As much of a clause as one step says; None if nothing in it is said.
 
         `final`: whether the voice should fall at the end if the text has no mark there.
         """

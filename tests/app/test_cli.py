@@ -2,9 +2,11 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
+import wave
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ NAME = "sense_0870"
 FILE = DATA / f"{NAME}.wav"
 DURATION_S = 7.1
 HUNG_S = 60.0
+SENTENCE = "The kettle is on the table."
 LINE = re.compile(r"^ *(?P<at>\d+\.\d) s  (?P<text>.*)$")
 MILLSTREAM = Path(sys.executable).with_name("millstream")
 
@@ -143,6 +146,141 @@ def assert_told(run: subprocess.CompletedProcess[str], code: int, word: str) -> 
     assert len(run.stderr.splitlines()) <= 8
 
 
+# --- say and voices ---
+
+
+def transcript(server: Server, path: Path) -> str:
+    """What is said in a file."""
+    run = millstream("transcribe", str(path), "--fast", "--language", "en", "--url", server.url)
+    assert run.returncode == 0, run.stderr
+    return " ".join(text for _, text in lines(run.stdout) if not text.endswith("…"))
+
+
+@pytest.mark.parametrize("name", ["speech.wav", "speech.ogg"])
+def test_say_to_a_file(server: Server, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    run = millstream("say", SENTENCE, "-o", str(path), "--voice", "nova", "--speed", "0.9", "--url", server.url)
+    assert (run.returncode, run.stderr, run.stdout) == (0, "", "")
+    assert said(transcript(server, path), SENTENCE) == 0
+
+
+def test_say_what_comes_in(server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "speech"
+    run = subprocess.run(
+        [MILLSTREAM, "say", "-", "-o", path, "--format", "wav", "--url", server.url],
+        input=SENTENCE,
+        text=True,
+        capture_output=True,
+        timeout=HUNG_S,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    with wave.open(str(path)) as written:
+        assert 1.0 < written.getnframes() / written.getframerate() < 4.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        (("-o", "speech.wav", "--voice", "nobody"), 1, "nobody"),
+        (("-o", "speech.doc"), 2, "speech.doc"),
+        (("-o", "speech.wav", "--format", "midi"), 2, "midi"),
+        (("-o", "speech.wav", "--speed", "9"), 2, "speed"),
+        (("-o", "no/such/directory/speech.wav"), 1, "no/such/directory/speech.wav"),
+        (("-o", "speech.wav", "--url", "ftp://127.0.0.1"), 2, "--url"),
+    ],
+)
+def test_say_what_cannot_be(
+    server: Server, tmp_path: Path, arguments: tuple[str, ...], code: int, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert_told(millstream("say", SENTENCE, *arguments, MILLSTREAM_URL=server.url), code, word)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_say_without_a_server(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    assert_told(millstream("say", SENTENCE, "-o", str(tmp_path / "a.wav"), "--url", url), 1, url)
+
+
+def test_say_elsewhere(server: Server, tmp_path: Path) -> None:
+    run = millstream("say", SENTENCE, "-o", str(tmp_path / "a.wav"), "--url", f"{server.url}/elsewhere")
+    assert_told(run, 1, "refused")
+
+
+def test_say_needs_the_key(guarded_server: Server, tmp_path: Path) -> None:
+    path = str(tmp_path / "a.mp3")
+    assert_told(millstream("say", "Yes.", "-o", path, "--url", guarded_server.url), 1, "key")
+    run = millstream("say", "Yes.", "-o", path, "--url", guarded_server.url, "--api-key", "right-key")
+    assert run.returncode == 0, run.stderr
+
+
+def test_voices() -> None:
+    run = millstream("voices")
+    assert (run.returncode, run.stderr) == (0, "")
+    for name in ("af_heart", "bm_george", "alloy", "en-GB"):
+        assert name in run.stdout
+
+
+# --- talk ---
+
+
+def test_talk(server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "reply.wav"
+    question = DATA / "sense_0930.wav"
+    run = millstream(
+        "talk", str(question), "-o", str(path), "--instructions", "Answer in three words.", "--url", server.url
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    told = [text for _, text in lines(run.stdout)]
+    forming = [text for text in told if text.startswith("> ") and text.endswith("…")]
+    (question_text,) = [text for text in told if text.startswith("> ") and not text.endswith("…")]
+    reply = [text.removeprefix("< ") for text in told if text.startswith("< ")]
+    assert forming
+    assert said(question_text, REFERENCE["sense_0930"]) <= 0.1
+    assert len([text for text in told if "from the end of speech" in text]) == 1
+    assert said(transcript(server, path), " ".join(reply)) <= 0.3
+
+
+def test_talk_to_a_file_without_speech(server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "silence.wav"
+    path.write_bytes(file(bytes(24_000), "wav", "pcm_s16le"))
+    run = millstream("talk", str(path), "-o", str(tmp_path / "reply.wav"), "--url", server.url)
+    assert_told(run, 1, "no speech")
+    assert [found.name for found in tmp_path.iterdir()] == ["silence.wav"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        ((), 2, "--mic"),
+        ((str(FILE), "--mic"), 2, "--mic"),
+        (("--mic", "-o", "reply.wav"), 2, "-o"),
+        ((str(FILE), "--push-to-talk"), 2, "--push-to-talk"),
+        ((str(FILE), "-o", "no/such/directory/reply.wav"), 1, "no/such/directory"),
+        ((str(FILE), "-o", "reply.wav", "--voice", "nobody"), 1, "nobody"),
+        ((str(FILE), "-o", "reply.wav", "--language", "klingon"), 1, "klingon"),
+        (("nothing.wav",), 2, "nothing.wav"),
+    ],
+)
+def test_talk_that_cannot_be(
+    server: Server, tmp_path: Path, arguments: tuple[str, ...], code: int, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert_told(millstream("talk", *arguments, MILLSTREAM_URL=server.url), code, word)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_talk_interrupted_by_the_keyboard(server: Server, tmp_path: Path) -> None:
+    arguments = [str(MILLSTREAM), "talk", str(FILE), "-o", str(tmp_path / "reply.wav"), "--url", server.url]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as talking:
+        assert talking.stdout is not None
+        assert talking.stderr is not None
+        assert talking.stdout.readline()
+        talking.send_signal(signal.SIGINT)
+        assert talking.wait(HUNG_S) == 130
+        assert "Traceback" not in talking.stderr.read()
+
+
 # --- models ---
 
 
@@ -225,5 +363,5 @@ def test_unknown_service() -> None:
 def test_help() -> None:
     run = millstream("--help")
     assert run.returncode == 0
-    for command in ("serve", "gateway", "worker", "transcribe", "models"):
+    for command in ("serve", "gateway", "worker", "transcribe", "talk", "say", "voices", "models"):
         assert command in run.stdout

@@ -15,7 +15,11 @@ from av.audio.codeccontext import AudioCodecContext
 from av.audio.stream import AudioStream
 
 DATA = Path(__file__).parents[1] / "data"
-REFERENCE: dict[str, str] = tomllib.loads((DATA / "transcripts.toml").read_text())
+REFERENCE: dict[str, str] = {
+    name: text
+    for source in ("transcripts.toml", "synthetic.toml")
+    for name, text in tomllib.loads((DATA / source).read_text()).items()
+}
 """Reference text of each clip, by name."""
 RATE_HZ = 24_000
 SAMPLE_BYTES = 2

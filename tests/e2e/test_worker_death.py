@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
@@ -13,6 +14,7 @@ import pytest
 from openai import AsyncOpenAI
 from websockets.exceptions import ConnectionClosed
 
+from tests.e2e.conversing import talking
 from tests.e2e.metrics import idle, slots_used, until
 from tests.e2e.raw import calling
 from tests.e2e.speech import DATA, REFERENCE, clip, file, said, silence
@@ -52,6 +54,24 @@ async def test_session_outlives_its_worker(mortal_server: Server) -> None:
     assert not caller.heard.of("error")
     times = [event["audio_start_ms"] for event in caller.heard.of("speech_started")]
     assert times == sorted(times)
+
+
+async def test_conversation_outlives_its_language_model(mortal_server: Server) -> None:
+    async with talking(mortal_server) as talker:
+        await talker.updated(output_modalities=["text"])
+        await talker.write("Tell me a very long story about a cat, a dog and a horse, with every detail.")
+        await talker.respond()
+        await talker.wait("output_text.delta")
+        mortal_server.part("think").kill()
+        failed: Any = await talker.done()
+        await talker.respond(max_output_tokens=4, output_modalities=["audio"])
+        replied = await talker.done(2)
+
+    assert failed.status == "failed"
+    assert failed.status_details.error.code == "worker_lost"
+    assert failed.output[0].status == "incomplete"
+    assert failed.output[0].content[0].text == talker.text(failed)
+    assert talker.audio(replied)
 
 
 async def test_session_outlives_the_broker(mortal_server: Server) -> None:

@@ -37,7 +37,7 @@ async def python_m_workers(
 
 
 @asynccontextmanager
-async def echo_worker(redis: Redis, directory: Path, redis_url: str) -> AsyncIterator[Process]:
+async def worker(service: str, redis: Redis, directory: Path, redis_url: str) -> AsyncIterator[Process]:
     """A worker process that has come up."""
     count = len(await presence.alive(redis))
 
@@ -45,7 +45,7 @@ async def echo_worker(redis: Redis, directory: Path, redis_url: str) -> AsyncIte
         assert process.returncode is None
         return len(await presence.alive(redis)) > count
 
-    async with python_m_workers(directory, ECHO, redis_url=redis_url) as process:
+    async with python_m_workers(directory, service, redis_url=redis_url) as process:
         await eventually(up)
         yield process
 
@@ -67,12 +67,12 @@ async def test_a_killed_worker_loses_its_streams_and_another_takes_new_ones(
 ) -> None:
     async with (
         gateway(redis) as client,
-        echo_worker(redis, tmp_path, redis_url) as first,
+        worker(ECHO, redis, tmp_path, redis_url) as first,
     ):
         heard = Heard()
         stream = await client.open("echo", {}, heard)
         assert await echo(stream, heard, b"a") == b"A"
-        async with echo_worker(redis, tmp_path, redis_url):
+        async with worker(ECHO, redis, tmp_path, redis_url):
             stream.push("text", data=b"b", slack_s=SLACK_S)
             first.kill()
             kinds = [(await heard.next()).kind]
@@ -85,7 +85,7 @@ async def test_a_killed_worker_loses_its_streams_and_another_takes_new_ones(
 
 
 async def test_sigterm_ends_a_worker_cleanly(redis: Redis, redis_url: str, tmp_path: Path) -> None:
-    async with gateway(redis) as client, echo_worker(redis, tmp_path, redis_url) as process:
+    async with gateway(redis) as client, worker(ECHO, redis, tmp_path, redis_url) as process:
         heard = Heard()
         await client.open("echo", {}, heard)
         process.send_signal(signal.SIGTERM)
@@ -99,7 +99,7 @@ async def test_sigterm_ends_a_worker_cleanly(redis: Redis, redis_url: str, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "redis_url", "message"),
     [
-        (["nope"], "redis://nobody", "no service 'nope': choose one of listen or give package.module:function"),
+        (["nope"], "redis://nobody", "no service 'nope': choose one of listen, think or give package.module:function"),
         ([ECHO], None, "MILLSTREAM_REDIS_URL is not set: which Redis should this worker serve?"),
         ([], "redis://nobody", "usage: python -m workers NAME"),
     ],

@@ -44,7 +44,7 @@ class Stream:
 
     Messages with data are charged to a window of bytes that the worker grants, and wait here when it is spent; the
     owner then stops reading its client (`writable`). Messages without data overtake what waits: they can only speak of
-    media that the worker has answered for already.
+    media that the worker has answered for already. But `flush` says that no more input comes, so it waits its turn.
     """
 
     def __init__(self, client: "StreamClient", offer: Offer, on_output: Callable[[Envelope], None]) -> None:
@@ -75,7 +75,7 @@ class Stream:
         if len(data) > self.window:
             raise ValueError(f"{len(data)} bytes of {kind} exceed the stream's window of {self.window}")
         envelope = Envelope(self.id, self.lease, self._turn, 0, kind, pts, data, dict(meta or {}), slack_s * 1e3)
-        if data:
+        if data or kind == "flush":
             self._waiting.append(envelope)
             self._drain()
         else:

@@ -5,19 +5,48 @@ async with millstream.transcribe("http://127.0.0.1:8000") as transcription:
     await transcription.finish()
     async for event in transcription:
         print(event)
+
+async with millstream.converse("http://127.0.0.1:8000", voice="marin") as conversation:
+    await conversation.send(pcm)
+    async for event in conversation:
+        print(event)
 """
 
-from millstream.events import Event, Final, Partial, SpeechStarted, SpeechStopped, TranscriptFailed
-from millstream.transcription import ServerError, Transcription, transcribe
+from millstream.connection import ServerError
+from millstream.conversation import SERVER_VAD, Conversation, converse
+from millstream.events import (
+    ConversationEvent,
+    Event,
+    Final,
+    Partial,
+    Refused,
+    ReplyAudio,
+    ReplyDone,
+    ReplyStarted,
+    ReplyText,
+    SpeechStarted,
+    SpeechStopped,
+    TranscriptFailed,
+)
+from millstream.transcription import Transcription, transcribe
 
 __all__ = [
+    "SERVER_VAD",
+    "Conversation",
+    "ConversationEvent",
     "Event",
     "Final",
     "Partial",
+    "Refused",
+    "ReplyAudio",
+    "ReplyDone",
+    "ReplyStarted",
+    "ReplyText",
     "ServerError",
     "SpeechStarted",
     "SpeechStopped",
     "TranscriptFailed",
     "Transcription",
+    "converse",
     "transcribe",
 ]

@@ -1,4 +1,4 @@
-"""What a transcription tells its user."""
+"""What transcriptions and conversations tell their user."""
 
 from dataclasses import dataclass
 
@@ -45,4 +45,51 @@ class TranscriptFailed:
     message: str
 
 
-Event = SpeechStarted | SpeechStopped | Partial | Final | TranscriptFailed
+Heard = SpeechStarted | SpeechStopped | Partial | Final | TranscriptFailed
+Event = Heard
+"""What a transcription yields."""
+
+
+@dataclass(frozen=True)
+class ReplyStarted:
+    """The server has begun to make a reply."""
+
+    response: str
+
+
+@dataclass(frozen=True)
+class ReplyText:
+    """Text to append to the reply's; where there is audio too, the text that is spoken in it."""
+
+    item: str
+    delta: str
+
+
+@dataclass(frozen=True)
+class ReplyAudio:
+    """24 kHz mono little-endian int16 audio to play after what the item had before. It comes faster than it plays."""
+
+    item: str
+    pcm: bytes
+
+
+@dataclass(frozen=True)
+class ReplyDone:
+    """The reply is `completed`, `cancelled`, `incomplete` or `failed`; unless completed, `problem` may tell why."""
+
+    response: str
+    status: str
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The server refused something that the client sent; the conversation goes on. `param` is the field at fault."""
+
+    code: str
+    message: str
+    param: str | None
+
+
+ConversationEvent = Heard | ReplyStarted | ReplyText | ReplyAudio | ReplyDone | Refused
+"""What a conversation yields."""

@@ -199,7 +199,7 @@ def test_truncated_file(client: OpenAI) -> None:
 
 
 def test_ten_minutes(server: Server, client: OpenAI) -> None:
-    names = list(REFERENCE) * 5
+    names = [name for name in REFERENCE if name.startswith("sense_")] * 5
     audio = b"".join(clip(name) + silence(24 - seconds(clip(name))) for name in names)
     assert seconds(audio) == 600
     upload = file(audio, "flac", "flac", 48_000, 2)

@@ -47,4 +47,4 @@ def tokens(outputs: list[Output]) -> list[int]:
 
 def text(outputs: list[Output]) -> str:
     """All text of outputs."""
-    return "".join(output.meta["text"] for output in outputs)
+    return "".join(output.meta["text"] for output in outputs if output.kind in ("token", "done"))

@@ -117,3 +117,21 @@ def test_text_ends_before_the_first_stop_string_however_it_is_cut(text: str, sto
         assert not any(stop in shown for stop in stops)
     else:
         assert shown == text
+
+
+def test_penalties_count_what_the_reply_has_said() -> None:
+    """OpenAI's formula: logit - count * frequency_penalty - (count > 0) * presence_penalty."""
+    logits = torch.tensor([[3.0, 2.0, 1.0, 0.0]] * 3)
+    greedy = choice(temperature=0)
+    said = [0, 0, 1]
+    choices = [
+        greedy._replace(said=said),
+        greedy._replace(said=said, frequency_penalty=0.6),
+        greedy._replace(said=said, frequency_penalty=1.1, presence_penalty=1.2),
+    ]
+    tokens, logprobs = sample(logits, choices)
+    assert tokens == [0, 0, 2]
+    assert logprobs == pytest.approx(logits.log_softmax(-1)[0, tokens].tolist(), abs=1e-6)
+    assert sample(logits[:1], [greedy._replace(said=said, frequency_penalty=0.9, presence_penalty=-1.0)])[0] == [0]
+    assert sample(logits[:1], [greedy._replace(said=said, frequency_penalty=0.9)])[0] == [0]
+    assert sample(logits[:1], [greedy._replace(said=[0], presence_penalty=1.5)])[0] == [1]

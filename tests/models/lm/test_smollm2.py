@@ -23,7 +23,7 @@ def model(smollm2: Path) -> LanguageModel:
 
 def test_answers(model: LanguageModel) -> None:
     questions = {
-        0: ("What is the capital of France?", "Paris"),
+        0: ("What is the largest ocean on Earth?", "Pacific"),
         1: ("What colour is the sky on a clear day?", "blue"),
         2: ("Name the planet that we live on.", "Earth"),
     }

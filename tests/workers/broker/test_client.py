@@ -181,6 +181,16 @@ async def test_control_overtakes_data_that_waits_for_credit(client: StreamClient
     assert [envelope.seq for envelope in sent] == [0, 1, 2, 3]
 
 
+async def test_the_end_of_input_comes_after_the_input(client: StreamClient, worker: ScriptedWorker) -> None:
+    stream, offer, _ = await connect(client, worker)
+    stream.push("text", data=b"0123456789")
+    stream.push("text", data=b"abc")
+    stream.push("flush")
+    await worker.say(offer, "credit", meta={"credit": WINDOW})
+    sent = [await worker.hear() for _ in range(3)]
+    assert [envelope.kind for envelope in sent] == ["text", "text", "flush"]
+
+
 async def test_refuses_data_larger_than_the_window(client: StreamClient, worker: ScriptedWorker) -> None:
     stream, _, _ = await connect(client, worker)
     with pytest.raises(ValueError, match="11 bytes of audio exceed the stream's window of 10"):

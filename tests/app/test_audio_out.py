@@ -1,0 +1,92 @@
+"""Playing the items of a conversation, and knowing how much of them was heard."""
+
+import asyncio
+import wave
+from pathlib import Path
+
+from app.audio_out import BYTES_PER_S, Cut, Playback, WavFile
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def audio(seconds: float, value: int = 1) -> bytes:
+    return value.to_bytes(2, "little") * round(seconds * BYTES_PER_S / 2)
+
+
+def played(path: Path) -> bytes:
+    with wave.open(str(path)) as written:
+        assert (written.getframerate(), written.getnchannels(), written.getsampwidth()) == (24_000, 1, 2)
+        pcm: bytes = written.readframes(written.getnframes())
+        return pcm
+
+
+def test_all_is_played(tmp_path: Path) -> None:
+    sink = WavFile(tmp_path / "a.wav")
+    playback = Playback(sink)
+    playback.play("item", audio(1))
+    playback.play("item", audio(2, 2))
+    asyncio.run(sink.finish())
+    sink.close()
+    assert played(tmp_path / "a.wav") == audio(1) + audio(2, 2)
+
+
+def test_interrupted(tmp_path: Path) -> None:
+    clock, sink = Clock(), WavFile(tmp_path / "a.wav")
+    playback = Playback(sink, clock)
+    playback.play("item", audio(1))
+    clock.now += 0.25
+    playback.play("item", audio(1))
+    clock.now += 0.5
+    assert playback.stop() == [Cut("item", 0.75)]
+    playback.play("item", audio(1))
+    assert playback.stop() == []
+    playback.play("next", audio(0.5, 2))
+    sink.close()
+    assert played(tmp_path / "a.wav") == audio(0.75) + audio(0.5, 2)
+
+
+def test_what_was_played_to_its_end_is_not_cut(tmp_path: Path) -> None:
+    clock, sink = Clock(), WavFile(tmp_path / "a.wav")
+    playback = Playback(sink, clock)
+    playback.play("item", audio(1))
+    clock.now += 1.5
+    assert playback.stop() == []
+    sink.close()
+    assert played(tmp_path / "a.wav") == audio(1)
+
+
+def test_a_gap_between_pieces_is_not_played_time(tmp_path: Path) -> None:
+    clock, sink = Clock(), WavFile(tmp_path / "a.wav")
+    playback = Playback(sink, clock)
+    playback.play("item", audio(1))
+    clock.now += 3
+    playback.play("item", audio(1))
+    clock.now += 0.5
+    assert playback.stop() == [Cut("item", 1.5)]
+
+
+def test_two_items_interrupted(tmp_path: Path) -> None:
+    clock, sink = Clock(), WavFile(tmp_path / "a.wav")
+    playback = Playback(sink, clock)
+    playback.play("first", audio(1))
+    playback.play("second", audio(1, 2))
+    clock.now += 0.5
+    assert playback.stop() == [Cut("first", 0.5), Cut("second", 0.0)]
+    sink.close()
+    assert played(tmp_path / "a.wav") == audio(0.5)
+
+
+def test_no_file_for_no_audio(tmp_path: Path) -> None:
+    WavFile(tmp_path / "a.wav").close()
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "b.wav").write_bytes(b"precious")
+    WavFile(tmp_path / "b.wav").close()
+    assert (tmp_path / "b.wav").read_bytes() == b"precious"
