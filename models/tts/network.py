@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from models.audio import FloatArray
 from models.onnx import open_session
 from models.tts.checkpoint import Checkpoint
-from models.tts.vocoder import Vocoder, fastest_dtype
+from models.tts.decoder import Decoder, fastest_dtype
 
 SAMPLE_RATE_HZ = 24_000
 FRAME_SAMPLES = 600
@@ -20,10 +20,11 @@ FRAME_SAMPLES = 600
 _FILE = "kokoro-v1.0.int8.onnx"
 _PADDING = 0
 _DURATIONS = "/encoder/Round_output_0"
-_VOCODER_INPUTS = (
-    "/decoder/decoder/decode.3/Div_4_output_0",
+_DECODER_INPUTS = (
+    "/encoder/MatMul_1_output_0",
+    "/encoder/Reshape_output_0",
+    "/encoder/Reshape_1_output_0",
     "/decoder/Slice_output_0",
-    "/decoder/decoder/generator/Concat_3_output_0",
 )
 
 
@@ -39,11 +40,11 @@ class KokoroNetwork:
 
     def __init__(self, directory: Path, voices: Path, threads: int = 1, dtype: torch.dtype | None = None) -> None:
         """`directory` holds the checkpoint, `voices` is a safetensors file with a `[510, 256]` tensor a voice: the
-        style of an utterance of each length. `dtype` is the vocoder's.
+        style of an utterance of each length. `dtype` is the decoder's.
         """
         checkpoint = Checkpoint(directory / _FILE)
-        self._session = open_session(checkpoint.until((_DURATIONS, *_VOCODER_INPUTS)), threads)
-        self._vocoder = Vocoder(checkpoint, dtype or fastest_dtype())
+        self._session = open_session(checkpoint.until((_DURATIONS, *_DECODER_INPUTS)), threads)
+        self._decoder = Decoder(checkpoint, dtype or fastest_dtype())
         self._styles = load_file(voices)
 
     @property
@@ -62,7 +63,7 @@ class KokoroNetwork:
             "style": self.style(voice, len(ids)),
             "speed": np.array([speed], np.float32),
         }
-        durations, *states = self._session.run([_DURATIONS, *_VOCODER_INPUTS], inputs)
-        audio = self._vocoder(*map(torch.from_numpy, states))
+        durations, *states = self._session.run([_DURATIONS, *_DECODER_INPUTS], inputs)
+        audio = self._decoder(*map(torch.from_numpy, states))
         ends = np.cumsum(durations[0].astype(np.int64)) * FRAME_SAMPLES
         return Speech(audio.numpy(), ends[:-1])
