@@ -29,4 +29,6 @@ def configuration(**details: object) -> None:
 
 def percentile(values: Sequence[float], percent: int) -> float:
     """The given percentile, interpolated."""
+    if len(values) == 1:
+        return values[0]
     return quantiles(values, n=100, method="inclusive")[percent - 1]

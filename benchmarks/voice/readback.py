@@ -60,7 +60,7 @@ async def measure(server: Server, *, quick: bool) -> None:
     written: list[str] = []
     heard: list[str] = []
     scores: list[float] = []
-    for question in QUESTIONS[:3] if quick else QUESTIONS:
+    for question in QUESTIONS[:1] if quick else QUESTIONS:
         text, pcm = await _answer(server, question)
         if not text.strip():
             continue

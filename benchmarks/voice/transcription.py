@@ -48,14 +48,15 @@ class Turn:
 
 async def measure(server: Server, *, quick: bool) -> None:
     """One speaker after another, then two at once."""
-    clips = CLIPS[:2] if quick else CLIPS * 2
-    await _session(server, CLIPS[1])
-    alone = [await _session(server, clip) for clip in clips]
-    pairs = zip(clips, clips[1:] + clips[:1], strict=True)
+    clips = CLIPS[1:2] if quick else CLIPS * 2
+    if not quick:
+        await _session(server, CLIPS[1])
+    _report([await _session(server, clip) for clip in clips], "voice")
+    if quick:
+        return
     together: list[Turn] = []
-    for one, other in list(pairs)[:1] if quick else pairs:
+    for one, other in zip(clips, clips[1:] + clips[:1], strict=True):
         together += await asyncio.gather(_session(server, one), _session(server, other, start_after_s=0.7))
-    _report(alone, "voice")
     _report(together, "voice.two")
 
 

@@ -26,16 +26,17 @@ _INITIALS = re.compile(r"(?:[^\W\d_]\.)+")
 
 
 class Stage(NamedTuple):
-    """How long a clause may be: cut at a comma from `least` words on, without one at `most`."""
+    """How long a clause may be: cut at a comma from `least` words on, without one at `most`, unless punctuation comes
+    within `reach` more words.
+    """
 
     least: int
     most: int
+    reach: int
 
 
-STAGES = (Stage(2, 6), Stage(4, 10), Stage(6, 16))
+STAGES = (Stage(2, 5, 2), Stage(4, 10, 3), Stage(6, 16, 3))
 """Of the first, the second and all later clauses: audio starts early, and each lasts while the next is made."""
-REACH = 3
-"""How many words beyond `most` to wait for punctuation."""
 
 
 class ClauseSplitter:
@@ -87,7 +88,7 @@ def _end(text: str, start: int, stage: Stage, ended: bool) -> int | None:
         words.append(token[0])
         if following is None or _closes(words, following[0], stage.least):
             return token.end()
-        if len(words) == stage.most + REACH:
+        if len(words) == stage.most + stage.reach:
             return ends[_best_cut(words, stage.most) - 1]
     return limit if len(text) > limit else None
 

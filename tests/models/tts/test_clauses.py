@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.tts.clauses import MAX_CLAUSE_CHARS, REACH, STAGES, ClauseSplitter
+from models.tts.clauses import MAX_CLAUSE_CHARS, STAGES, ClauseSplitter
 
 WORDS = [
     *(
@@ -76,13 +76,14 @@ def test_the_first_clauses_are_short() -> None:
 
 
 def test_waits_a_little_for_punctuation() -> None:
-    assert split("one two three four five six seven, eight")[0] == "one two three four five six seven,"
-    late = " ".join(["word"] * (STAGES[0].most + REACH + 1)) + ", more"
+    assert split("one two three four five six, seven")[0] == "one two three four five six,"
+    late = " ".join(["word"] * (STAGES[0].most + STAGES[0].reach + 1)) + ", more"
     assert len(split(late)[0].split()) == STAGES[0].most
 
 
 def test_cuts_in_front_of_a_linking_word() -> None:
-    assert split("I would like to go there with my very good old friend")[0] == "I would like to go there"
+    assert split("I would like to go there with my very good old friend")[0] == "I would like"
+    assert split("The largest ocean on earth is the Pacific Ocean.")[0] == "The largest ocean on earth"
     assert split("The dog ran around because cats were in the garden today")[0] == "The dog ran around"
 
 
