@@ -5,7 +5,7 @@ import re
 import msgspec
 
 from pipelines.transcribe_events import Event, SpeechStopped
-from pipelines.turns import FRAME_SAMPLES, SAMPLE_RATE_HZ
+from pipelines.turns import FRAME_SAMPLES, PAUSE_SAMPLES, SAMPLE_RATE_HZ
 
 SPEECH_SAMPLES = 4 * SAMPLE_RATE_HZ // 10
 """So much speech interrupts, unless its words so far are only fillers."""
@@ -21,11 +21,15 @@ class Onset(msgspec.Struct):
     events: list[Event]
     """What there will be to tell."""
     voiced: int = 0
-    """Samples of speech so far."""
+    """Samples of speech since the last pause."""
+    silent: int = 0
     text: str = ""
 
     def frame(self, speech: bool) -> None:
         """Take one more frame of audio."""
+        self.silent = 0 if speech else self.silent + FRAME_SAMPLES
+        if self.silent >= PAUSE_SAMPLES:
+            self.voiced = 0
         self.voiced += FRAME_SAMPLES if speech else 0
 
     @property

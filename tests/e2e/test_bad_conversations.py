@@ -179,7 +179,7 @@ async def test_client_that_vanishes_in_the_middle_of_a_reply(server: Server) -> 
         await _ask_for_a_story(connection)
         while json.loads(await connection.recv())["type"] != "response.output_audio.delta":
             pass
-        assert _slots(server) == {"listen": 1, "think": 1, "speak": 1}
+        await until(lambda: _slots(server) == {"listen": 1, "think": 1, "speak": 1})
         raw: socket.socket = connection.transport.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.transport.abort()

@@ -99,7 +99,11 @@ async def test_sigterm_ends_a_worker_cleanly(redis: Redis, redis_url: str, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "redis_url", "message"),
     [
-        (["nope"], "redis://nobody", "no service 'nope': choose one of listen, think or give package.module:function"),
+        (
+            ["nope"],
+            "redis://nobody",
+            "no service 'nope': choose one of listen, think, speak or give package.module:function",
+        ),
         ([ECHO], None, "MILLSTREAM_REDIS_URL is not set: which Redis should this worker serve?"),
         ([], "redis://nobody", "usage: python -m workers NAME"),
     ],
