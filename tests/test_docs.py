@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import wave
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,17 @@ def test_every_setting_is_documented() -> None:
     assert set(Settings.model_fields) | set(WorkerSettings.model_fields) <= documented
 
 
-def test_the_readme_example_prints_the_transcript(server: Server, tmp_path: Path) -> None:
+def test_the_readme_example_converses(server: Server, tmp_path: Path) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    script = tmp_path / "example.py"
+    script, reply = tmp_path / "example.py", tmp_path / "reply.wav"
     script.write_text(example.replace("http://127.0.0.1:8000", server.url))
-    done = subprocess.run([sys.executable, script, DATA / "sense_0930.wav"], capture_output=True, text=True, timeout=60)
-    assert done.stdout.splitlines()[-1] == "= He might even have been made amiable himself.", done.stderr
+    command = [sys.executable, script, DATA / "question.wav", reply]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    question, *answer = done.stdout.splitlines()
+    assert question.lower() == "you: what is the largest ocean on earth?", done.stderr
+    assert "".join(answer).strip()
+    with wave.open(str(reply)) as wav:
+        assert wav.getnframes() > wav.getframerate() / 2
 
 
 @pytest.mark.parametrize("document", [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"], ids=lambda p: p.name)
