@@ -69,7 +69,7 @@ class Decoder:
         # A copy of its own: a view would keep the whole file that was mapped.
         self._embedding = weights["model.embed_tokens.weight"].clone()
         self._head = pack(weights["model.embed_tokens.weight" if config.tied else "lm_head.weight"])
-        self._norm = weights["model.norm.weight"].float()
+        self._norm = weights["model.norm.weight"]
         self._layers = [_layer(config, weights, f"model.layers.{index}") for index in range(config.layers)]
         dtype, device = self._embedding.dtype, self._embedding.device
         shape = (config.layers, capacity, config.kv_heads, context, config.head_dim)
@@ -108,10 +108,10 @@ class Decoder:
         return self._head(state).float()
 
     def _normalise(self, state: Tensor, weight: Tensor) -> Tensor:
-        """RMSNorm (arXiv:1910.07467) of `state` `[n, hidden]` by an fp32 `weight`, in fewer passes than torch's."""
+        """RMSNorm (arXiv:1910.07467) of `state` `[n, hidden]` by `weight`, in fewer passes than torch's."""
         norm = torch.linalg.vector_norm(state, dim=-1, keepdim=True, dtype=torch.float32)
         scale = torch.addcmul(self._eps, norm, norm, value=1 / state.shape[-1]).rsqrt_()
-        return torch.mul(state, scale * weight, out=torch.empty_like(state))
+        return torch.mul(state, scale, out=torch.empty_like(state)).mul_(weight)
 
     def _attend(self, qkv: Tensor, cache: _Cache, layout: _Layout) -> Tensor:
         """Store the keys and values of `qkv` `[n, length, heads + 2 kv_heads, head_dim]` and attend:
@@ -172,10 +172,10 @@ def _layer(config: DecoderConfig, weights: Mapping[str, Tensor], name: str) -> _
 
     gate_up = torch.cat([weights[f"{mlp}.gate_proj.weight"], weights[f"{mlp}.up_proj.weight"]])
     return _Layer(
-        weights[f"{name}.input_layernorm.weight"].float(),
+        weights[f"{name}.input_layernorm.weight"],
         pack(fused("weight"), fused("bias") if config.attention_bias else None),
         pack(weights[f"{attention}.o_proj.weight"]),
-        weights[f"{name}.post_attention_layernorm.weight"].float(),
+        weights[f"{name}.post_attention_layernorm.weight"],
         pack(gate_up),
         pack(weights[f"{mlp}.down_proj.weight"]),
     )

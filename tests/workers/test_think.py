@@ -51,7 +51,7 @@ async def test_conversations(client: StreamClient) -> None:
         assert outputs[-1].meta["reason"] == "stop"
 
     ask(streams[0], "Hello", temperature=99)
-    ask(streams[0], "What is the capital of France?", response_format={"type": "json_object"})
+    ask(streams[0], "Name the planet that we live on.", response_format={"type": "json_object"})
     (failed,) = await answer(heard[0])
     assert (failed.meta["reason"], failed.meta["error"]["param"]) == ("failed", "temperature")
     outputs = await answer(heard[0])
@@ -69,11 +69,11 @@ async def test_conversations(client: StreamClient) -> None:
     ask(streams[2], "Tell me a long story.", max_tokens=None)
     await heard[2].next()
     streams[2].cancel(1)
-    ask(streams[2], "What is the capital of France?")
+    ask(streams[2], "Name the planet that we live on.")
     outputs = await asyncio.wait_for(answer(heard[2]), 30)
     while outputs[-1].meta["reason"] == "cancelled":
         outputs = await answer(heard[2])
-    assert "Paris" in text(outputs)
+    assert "Earth" in text(outputs)
 
 
 async def test_an_endpoint(redis: Redis, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
