@@ -60,9 +60,10 @@ class Answer:
 async def measure(server: Server, *, quick: bool) -> None:
     """One conversation after another, then two at once."""
     questions = [DATA / "question.wav", *CLIPS]
-    await _ask(server, questions[0])
+    if not quick:
+        await _ask(server, questions[0])
     before = _stage_seconds(server)
-    alone = [await _ask(server, clip) for clip in (questions[1:2] if quick else questions * 3)]
+    alone = [await _ask(server, clip) for clip in (questions[:1] if quick else questions * 3)]
     stages = _stage_seconds(server)
     turns = [answer.turn_s for answer in alone]
     shares = {name: round((stages[name] - before[name]) / len(alone), 3) for name in STAGES}
