@@ -60,8 +60,7 @@ class Answer:
 async def measure(server: Server, *, quick: bool) -> None:
     """One conversation after another, then two at once."""
     questions = [DATA / "question.wav", *CLIPS]
-    if not quick:
-        await _ask(server, questions[0])
+    await _ask(server, questions[0])
     before = _stage_seconds(server)
     alone = [await _ask(server, clip) for clip in (questions[:1] if quick else questions * 3)]
     stages = _stage_seconds(server)
