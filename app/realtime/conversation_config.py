@@ -14,8 +14,8 @@ from app.realtime.config import (
     changed,
     shown_detection,
 )
-from app.realtime.response_config import Instructions, MaxTokens, Modalities, VoiceId
-from app.realtime.tools import FunctionTool, ToolChoice, Tools, chat_choice, chat_tools
+from app.realtime.response_config import ReplyFields, VoiceId
+from app.realtime.tools import FunctionTool, ToolChoice, chat_choice, chat_tools
 from pipelines.converse_state import ConverseConfig
 from pipelines.reply import ReplyRequest
 
@@ -52,20 +52,12 @@ class RetentionRatio(_Strict, frozen=True, tag_field="type", tag="retention_rati
     token_limits: dict[Literal["post_instructions"], Annotated[int, Meta(ge=0)]] | None = None
 
 
-class RealtimeUpdate(_Strict, frozen=True, tag_field="type", tag="realtime"):
+class RealtimeUpdate(ReplyFields, frozen=True, tag_field="type", tag="realtime"):
     """`session` of a `session.update` event in a conversation."""
 
     audio: AudioUpdate = AudioUpdate()
     include: list[Literal["item.input_audio_transcription.logprobs"]] | None | UnsetType = UNSET
-    instructions: Instructions | UnsetType = UNSET
-    max_output_tokens: MaxTokens | UnsetType = UNSET
     model: str | UnsetType = UNSET
-    output_modalities: Modalities | UnsetType = UNSET
-    parallel_tool_calls: bool | None = None
-    prompt: dict[str, Any] | None = None
-    reasoning: dict[str, Any] | None = None
-    tool_choice: ToolChoice | UnsetType = UNSET
-    tools: Tools | UnsetType = UNSET
     tracing: Literal["auto"] | dict[str, Any] | None = None
     truncation: Literal["auto", "disabled"] | RetentionRatio | UnsetType = UNSET
 

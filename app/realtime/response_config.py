@@ -40,7 +40,22 @@ class ResponseAudio(_Strict, frozen=True):
     output: ResponseAudioOutput = ResponseAudioOutput()
 
 
-class ResponseRequest(_Strict, frozen=True):
+class ReplyFields(_Strict, frozen=True):
+    """What a session says of all its responses and a `response.create` of one. `parallel_tool_calls`, `prompt` and
+    `reasoning` are accepted without effect.
+    """
+
+    instructions: Instructions | UnsetType = UNSET
+    max_output_tokens: MaxTokens | UnsetType = UNSET
+    output_modalities: Modalities | UnsetType = UNSET
+    parallel_tool_calls: bool | None = None
+    prompt: dict[str, Any] | None = None
+    reasoning: dict[str, Any] | None = None
+    tool_choice: ToolChoice | UnsetType = UNSET
+    tools: Tools | UnsetType = UNSET
+
+
+class ResponseRequest(ReplyFields, frozen=True):
     """`response` of a `response.create` event; what is absent is as in the session."""
 
     audio: ResponseAudio = ResponseAudio()
@@ -49,15 +64,7 @@ class ResponseRequest(_Strict, frozen=True):
         Annotated[list[MessageRequest | CallRequest | CallOutputRequest | ItemReference], Meta(max_length=256)]
         | UnsetType
     ) = UNSET
-    instructions: Instructions | UnsetType = UNSET
-    max_output_tokens: MaxTokens | UnsetType = UNSET
     metadata: Metadata | None = None
-    output_modalities: Modalities | UnsetType = UNSET
-    parallel_tool_calls: bool | None = None
-    prompt: dict[str, Any] | None = None
-    reasoning: dict[str, Any] | None = None
-    tool_choice: ToolChoice | UnsetType = UNSET
-    tools: Tools | UnsetType = UNSET
 
 
 class ShownResponse(msgspec.Struct, frozen=True):
