@@ -208,6 +208,8 @@ class ChatRequest(_Strict, frozen=True):
             "response_format": _response_format(self.response_format),
             "temperature": self.temperature,
             "top_p": self.top_p,
+            "frequency_penalty": self.frequency_penalty,
+            "presence_penalty": self.presence_penalty,
             "seed": None if self.seed is None else self.seed % SEEDS,
             "max_tokens": self.max_completion_tokens or self.max_tokens,
             "stop": [self.stop] if isinstance(self.stop, str) else self.stop,

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import httpx
+import msgspec
 import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
@@ -17,6 +18,7 @@ from openai.types.chat import (
 from pydantic import BaseModel
 from redis.asyncio import Redis
 
+from app.rest.chat_request import ChatRequest
 from tests.app.rest.gateway import alone
 from tests.app.rest.scripted import call, done, think, token
 from tests.e2e.metrics import idle, metric, sessions
@@ -389,3 +391,10 @@ def test_key(guarded_server: Server) -> None:
 
 def test_models_of_every_service(client: OpenAI) -> None:
     assert {MODEL, "kokoro", "whisper-base"} <= {model.id for model in client.models.list()}
+
+
+def test_a_penalty_of_zero_is_not_the_models_own() -> None:
+    body = b'{"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}], "frequency_penalty": 0}'
+    meta = msgspec.json.decode(body, type=ChatRequest).generate()
+    assert meta["frequency_penalty"] == 0
+    assert "presence_penalty" not in meta
