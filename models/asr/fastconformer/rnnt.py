@@ -8,7 +8,6 @@ from torch.nn import functional
 
 from models.asr.fastconformer.config import RnntConfig
 
-
 LstmState = tuple[Tensor, Tensor]
 """Hidden and cell state, each `[layers, B, prediction_width]`."""
 
@@ -46,13 +45,10 @@ class Prediction(nn.Module):
         assert isinstance(recurrence, _LSTM)
         return recurrence.lstm
 
-    def forward(
-        self, tokens: Tensor, state: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Tokens `[B, U]` to `[B, U, prediction_width]` and the state `(h, c)`, each `[layers, B, prediction_width]`."""
-        predicted, state = self.lstm(self.embed(tokens), state)
-        assert state is not None
-        return predicted, state
+    def forward(self, tokens: Tensor, state: LstmState | None = None) -> tuple[Tensor, LstmState]:
+        """Tokens `[B, U]` to `[B, U, prediction_width]` and the state after them."""
+        predicted, after = self.lstm(self.embed(tokens), state)
+        return predicted, after
 
 
 class Joint(nn.Module):
