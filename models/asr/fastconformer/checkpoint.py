@@ -1,0 +1,57 @@
+"""Loading checkpoints of three kinds, and saving our own.
+
+- a `.nemo` archive;
+- a directory that transformers wrote (`config.json` with a `model_type`);
+- our own directory: `model.safetensors` under NeMo's names, `config.json` of `Config`, and a vocabulary.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import torch
+from safetensors.torch import save_file
+
+from models.asr.fastconformer import vocabulary as vocabularies
+from models.asr.fastconformer.config import Config
+from models.asr.fastconformer.network import FastConformer
+from models.asr.fastconformer.vocabulary import Vocabulary, VocabularyError
+from models.asr.fastconformer.weights import CheckpointError, build, read_safetensors
+
+__all__ = ["CheckpointError", "Loaded", "load", "save"]
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+class Loaded(NamedTuple):
+    """A network for inference and its vocabulary."""
+
+    network: FastConformer
+    vocabulary: Vocabulary
+
+
+def load(path: Path, dtype: torch.dtype = torch.float32) -> Loaded:
+    """Read the checkpoint at `path`, with weights as `dtype`. Raises CheckpointError."""
+    try:
+        config, weights, vocabulary = _read_own(path)
+    except VocabularyError as error:
+        raise CheckpointError(str(error)) from error
+    if len(vocabulary) != config.vocabulary:
+        raise CheckpointError(f"the tokenizer has {len(vocabulary)} tokens, the network {config.vocabulary}")
+    return Loaded(build(config, weights, dtype), vocabulary)
+
+
+def save(directory: Path, network: FastConformer, vocabulary: Vocabulary, dtype: torch.dtype = torch.bfloat16) -> None:
+    """Write `network` to `directory`, which is made, in our own form and with weights as `dtype`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    weights = {name: value.detach().to("cpu", dtype).contiguous() for name, value in network.state_dict().items()}
+    save_file(weights, directory / WEIGHTS)
+    (directory / CONFIG).write_bytes(msgspec.json.format(msgspec.json.encode(network.config)))
+    vocabulary.save(directory)
+
+
+def _read_own(directory: Path) -> tuple[Config, dict[str, torch.Tensor], Vocabulary]:
+    try:
+        config = msgspec.json.decode((directory / CONFIG).read_bytes(), type=Config)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise CheckpointError(f"{directory / CONFIG}: {error}") from error
+    return config, read_safetensors(directory), vocabularies.load(directory)
