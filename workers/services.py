@@ -14,7 +14,7 @@ def listen(settings: WorkerSettings) -> Service:
     """Voice activity, end of turn and transcripts of one audio stream (16 kHz mono PCM)."""
     import torch
 
-    from models.asr.whisper import Whisper
+    from models.asr.whisper.model import Whisper
     from models.vad.silero import SileroVad
     from models.vad.smart_turn import SmartTurn
 

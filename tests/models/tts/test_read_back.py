@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import soxr
 
-from models.asr.whisper import Whisper
+from models.asr.whisper.model import Whisper
 from models.base import Output
 from models.tts.kokoro import Kokoro
-from tests.models.asr.listening import final, plain
+from tests.models.asr.whisper.listening import final, plain
 from tests.models.tts.speaking import pcm, say
 
 

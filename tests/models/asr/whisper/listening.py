@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
-from models.asr.whisper import PARTIAL, Whisper
+from models.asr.whisper.model import PARTIAL, Whisper
 from models.base import Message, Output
 
 CHUNK_BYTES = 3_200

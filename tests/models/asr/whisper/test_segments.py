@@ -1,6 +1,6 @@
 """What a stream wants heard: following, requests, and what audio they need."""
 
-from models.asr.segments import MAX_SEGMENTS, Listener, Request
+from models.asr.whisper.segments import MAX_SEGMENTS, Listener, Request
 
 
 def request(number: int, start: int, end: int) -> Request:

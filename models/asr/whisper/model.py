@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import msgspec
 import numpy as np
 
-from models.asr.decoding import Draft, Passage, Transcript, draft, transcribe
-from models.asr.network import HEARD_SAMPLES, WhisperNetwork
-from models.asr.segments import Listener, Request, Segment
+from models.asr.whisper.decoding import Draft, Passage, Transcript, draft, transcribe
+from models.asr.whisper.network import HEARD_SAMPLES, WhisperNetwork
+from models.asr.whisper.segments import Listener, Request, Segment
 from models.audio import BYTES_PER_SAMPLE, SAMPLE_RATE_HZ, AudioRing, FloatArray, HeldAudio
 from models.base import Message, Output, Pending, StreamError, StreamModel
 

@@ -8,12 +8,12 @@ import jiwer
 import numpy as np
 import pytest
 
-from models.asr.network import HEARD_SAMPLES
-from models.asr.whisper import FINAL, MAX_REQUESTS, PARTIAL, Whisper
+from models.asr.whisper.model import FINAL, MAX_REQUESTS, PARTIAL, Whisper
+from models.asr.whisper.network import HEARD_SAMPLES
 from models.audio import SAMPLE_RATE_HZ
 from models.base import Message, StreamError
 from pipelines.languages import LANGUAGES
-from tests.models.asr.listening import (
+from tests.models.asr.whisper.listening import (
     CLIPS,
     LONG,
     SHORT,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from models.asr.agreement import Agreement
+from models.asr.whisper.agreement import Agreement
 
 MAX_SEGMENTS = 32
 """Followed segments that a stream may return to; the one followed longest ago is forgotten first."""

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from models.asr.whisper import Whisper
-from tests.models.asr.listening import WINDOW_S
+from models.asr.whisper.model import Whisper
+from tests.models.asr.whisper.listening import WINDOW_S
 
 
 @pytest.fixture(scope="session")

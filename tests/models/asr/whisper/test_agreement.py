@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.asr.agreement import Agreement
+from models.asr.whisper.agreement import Agreement
 from models.asr.words import Word
 
 

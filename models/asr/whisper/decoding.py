@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from models.asr.network import Hypothesis, Prompt, TokenTimes, WhisperNetwork
+from models.asr.whisper.network import Hypothesis, Prompt, TokenTimes, WhisperNetwork
 from models.asr.words import TimedWord, Word, split_words, time_words
 from models.audio import SAMPLE_RATE_HZ, FloatArray
 

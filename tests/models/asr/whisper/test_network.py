@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.asr.network import HEARD_SAMPLES, MAX_PROMPT_TOKENS, Hypothesis, Prompt, WhisperNetwork
+from models.asr.whisper.network import HEARD_SAMPLES, MAX_PROMPT_TOKENS, Hypothesis, Prompt, WhisperNetwork
 from models.audio import FloatArray
 
 Speech = Callable[[str], bytes]

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.asr.network import HEARD_SAMPLES
-from models.asr.whisper import FINAL, PARTIAL, Whisper
+from models.asr.whisper.model import FINAL, PARTIAL, Whisper
+from models.asr.whisper.network import HEARD_SAMPLES
 from models.audio import SAMPLE_RATE_HZ
 from models.base import Message
-from tests.models.asr.listening import (
+from tests.models.asr.whisper.listening import (
     CHUNK_BYTES,
     CLIPS,
     LONG,
