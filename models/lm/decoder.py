@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.lm.config import DecoderConfig
-from models.lm.linear import Linear, pack
+from models.linear import Linear, pack
 
 
 class _Layer(NamedTuple):

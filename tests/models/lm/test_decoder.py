@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.lm import weights
 from models.lm.decoder import Decoder
-from models.lm.linear import pack
+from models.linear import pack
 from tests.models.lm import checkpoints
 
 CAPACITY, CONTEXT = 6, 64

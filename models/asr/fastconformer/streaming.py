@@ -1,0 +1,181 @@
+"""The encoder in streaming form (Noroozi et al. 2023, arXiv 2312.17279), over slots.
+
+A step takes one chunk of each of some streams. What a stream keeps does not grow with it, and a step copies nothing
+of other streams: K/V live in a ring of one chunk more than the left context, every convolution keeps the frames that
+its next output sees. All is exact: chunk by chunk gives what `Encoder` gives for the whole utterance.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from models.asr.fastconformer.block import Block
+from models.asr.fastconformer.config import SUBSAMPLING
+from models.asr.fastconformer.network import FastConformer
+from models.asr.fastconformer.streaming_block import StreamingBlock, Window
+from models.asr.fastconformer.streaming_subsampling import StreamingSubsampling
+
+_UNSET = -1
+
+
+def chunk_mels(lookahead: int, first: bool) -> int:
+    """Mel frames of a stream's first chunk, or of a later one."""
+    return SUBSAMPLING * lookahead + 1 if first else SUBSAMPLING * (lookahead + 1)
+
+
+class _Kept(NamedTuple):
+    """What convolutions keep of their input: each stage `[B, 1, bins, channels]`, blocks `[layers, B, k - 1, width]`."""
+
+    stages: list[Tensor]
+    blocks: Tensor
+
+
+class StreamingEncoder:
+    """The encoder of `network` in `dtype`, on the network's device, for `capacity` streams at once.
+
+    A stream's look-ahead is that of its first step; only `reset` frees it to change.
+    """
+
+    @torch.no_grad()
+    def __init__(self, network: FastConformer, capacity: int, dtype: torch.dtype = torch.float32) -> None:
+        config = network.config.encoder
+        self.config = config
+        self._dtype = dtype
+        self._device = next(network.parameters()).device
+        scale = math.sqrt(config.width) if config.scale_input else 1.0
+        mel_bins = network.config.frontend.mel_bins
+        self._subsampling = StreamingSubsampling(network.encoder.pre_encode, mel_bins, scale, dtype)
+        longest = max(config.lookaheads) + 1
+        self._blocks: list[StreamingBlock] = []
+        for block in network.encoder.layers:
+            assert isinstance(block, Block)
+            self._blocks.append(StreamingBlock(block, config.left_context, longest, dtype))
+        self._ring = config.left_context + longest
+        self._pairs = self._zeros(config.layers, capacity, self._ring, 2 * config.width)
+        self._kept = _Kept(
+            [self._zeros(capacity, *shape) for shape in self._subsampling.shapes],
+            self._zeros(config.layers, capacity, config.kernel - 1, config.width),
+        )
+        self._frames = np.zeros(capacity, np.int64)
+        self._lookaheads = np.full(capacity, _UNSET)
+
+    def _zeros(self, *shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=self._dtype, device=self._device)
+
+    @property
+    def bytes_per_slot(self) -> int:
+        """State of one stream, whatever its length."""
+        tensors = (self._pairs, *self._kept.stages, self._kept.blocks)
+        return sum(tensor.nbytes for tensor in tensors) // len(self._frames)
+
+    def reset(self, slot: int) -> None:
+        """Begin a new stream."""
+        self._pairs[:, slot] = 0
+        self._kept.blocks[:, slot] = 0
+        for stage in self._kept.stages:
+            stage[slot] = 0
+        self._frames[slot] = 0
+        self._lookaheads[slot] = _UNSET
+
+    def step(self, slots: Sequence[int], mels: Tensor, lookahead: int) -> Tensor:
+        """The next chunk of each slot: mels `[B, chunk_mels, mel_bins]` to `[B, lookahead + 1, width]`.
+
+        Raises ValueError if the chunk is not that long, or if the slots are not all at their first chunk or all past
+        it. If a step raises, its slots are as before.
+        """
+        first = self._first(slots, lookahead)
+        if mels.shape[1] != chunk_mels(lookahead, first):
+            raise ValueError(f"a chunk must have {chunk_mels(lookahead, first)} mel frames, got {mels.shape[1]}")
+        encoded, kept = self._forward(slots, mels, lookahead, first, last=False)
+        rows = torch.tensor(slots, device=self._device)
+        for stage, keep in zip(self._kept.stages, kept.stages, strict=True):
+            stage.index_copy_(0, rows, keep)
+        self._kept.blocks.index_copy_(1, rows, kept.blocks)
+        self._frames[slots] += lookahead + 1
+        self._lookaheads[slots] = lookahead
+        return encoded
+
+    def finish(self, slots: Sequence[int], mels: Tensor, lookahead: int) -> Tensor:
+        """The end of utterances: the mels that remain, `[B, M, mel_bins]`, to `[B, T, width]`.
+
+        M is at most a chunk, and may be 0. All frames together are those of the offline form. The streams are left as
+        they were, so that they may go on with a step. Raises ValueError as `step` does.
+        """
+        first = self._first(slots, lookahead)
+        if mels.shape[1] > chunk_mels(lookahead, first):
+            raise ValueError(f"a tail has at most {chunk_mels(lookahead, first)} mel frames, got {mels.shape[1]}")
+        if not first and not mels.shape[1]:
+            return self._zeros(len(slots), 0, self.config.width)
+        return self._forward(slots, mels, lookahead, first, last=True)[0]
+
+    def snapshot(self, slot: int) -> bytes:
+        """The slot's state; its length depends on the stream's only while that is shorter than the left context."""
+        held = min(int(self._frames[slot]), self.config.left_context)
+        tensors = {
+            "position": torch.tensor([self._frames[slot], self._lookaheads[slot]]),
+            "pairs": self._pairs[:, slot, self._places(slot, held)],
+            "blocks": self._kept.blocks[:, slot].contiguous(),
+        }
+        tensors |= {f"stage{index}": stage[slot] for index, stage in enumerate(self._kept.stages)}
+        return safetensors.torch.save({name: tensor.cpu() for name, tensor in tensors.items()})
+
+    def restore(self, slot: int, snapshot: bytes) -> None:
+        """Set the slot to a snapshot of an encoder with the same weights and dtype."""
+        tensors = safetensors.torch.load(snapshot)
+        self.reset(slot)
+        self._frames[slot], self._lookaheads[slot] = tensors["position"].tolist()
+        pairs = tensors["pairs"].to(self._device)
+        self._pairs[:, slot, self._places(slot, pairs.shape[1])] = pairs
+        self._kept.blocks[:, slot] = tensors["blocks"].to(self._device)
+        for index, stage in enumerate(self._kept.stages):
+            stage[slot] = tensors[f"stage{index}"].to(self._device)
+
+    def _places(self, slot: int, held: int) -> Tensor:
+        """Where in its ring the last `held` frames of a slot are, in the order of time."""
+        frames = int(self._frames[slot])
+        used = self.config.left_context + int(self._lookaheads[slot]) + 1
+        return (torch.arange(frames - held, frames) % used).to(self._device)
+
+    def _first(self, slots: Sequence[int], lookahead: int) -> bool:
+        """Whether the slots are before their first chunk."""
+        if lookahead not in self.config.lookaheads:
+            raise ValueError(f"lookahead must be one of {self.config.lookaheads}, got {lookahead}")
+        chosen = self._lookaheads[slots]
+        if not np.isin(chosen, (_UNSET, lookahead)).all():
+            raise ValueError(f"lookahead is {chosen.tolist()} until a reset, got {lookahead}")
+        first = self._frames[slots] == 0
+        if first.any() != first.all():
+            raise ValueError("slots before and after their first chunk cannot share a step")
+        return bool(first.all())
+
+    @torch.inference_mode()
+    def _forward(
+        self, slots: Sequence[int], mels: Tensor, lookahead: int, first: bool, last: bool
+    ) -> tuple[Tensor, _Kept]:
+        rows = torch.tensor(slots, device=self._device)
+        stages = [stage.index_select(0, rows) for stage in self._kept.stages]
+        hidden, stages = self._subsampling(mels.to(self._device, self._dtype), stages, first, last)
+        window = self._window(slots, len(hidden) // len(slots), lookahead + 1)
+        blocks = []
+        kept = self._kept.blocks.index_select(1, rows)
+        for block, pairs, before in zip(self._blocks, self._pairs, kept, strict=True):
+            hidden, after = block(hidden, pairs.flatten(0, 1), before, window)
+            blocks.append(after)
+        return hidden.view(len(slots), -1, self.config.width), _Kept(stages, torch.stack(blocks))
+
+    def _window(self, slots: Sequence[int], frames: int, chunk: int) -> Window:
+        """The slots' rings are at different places; a ring uses `left_context + chunk` places, a multiple of `chunk`.
+
+        A tail writes where the next step will, which no one sees.
+        """
+        left = self.config.left_context
+        where = torch.tensor([slots, self._frames[slots].tolist()], device=self._device)[..., None]
+        times = where[1] + torch.arange(-left, frames, device=self._device)
+        places = where[0] * self._ring + times % (left + chunk)
+        bias = self._zeros(*times.shape).masked_fill(times < 0, -math.inf)[:, None, None]
+        return Window(len(slots), left, chunk, places[:, left:].flatten(), places.flatten(), bias)

@@ -1,0 +1,59 @@
+"""Matrix products with constant weights, in the fastest form this machine has."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Linear = Callable[[Tensor], Tensor]
+"""`[..., in]` -> `[..., out]`."""
+LinearAdd = Callable[[Tensor, Tensor], Tensor]
+"""`[..., in]` and a residual `[..., out]` -> their sum `[..., out]` after the product."""
+Activation = Literal["none", "relu", "silu"]
+
+_ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "none": lambda rows: rows,
+    "relu": functional.relu,
+    "silu": functional.silu,
+}
+_ONEDNN_NAMES = {"none": "none", "relu": "relu", "silu": "swish"}
+
+
+def pack(weight: Tensor, bias: Tensor | None = None, activation: Activation = "none") -> Linear:
+    """A linear layer for `weight` `[out, in]` and `bias` `[out]`, in the weight's dtype and on its device.
+
+    bf16 on a CPU goes through oneDNN with the weight reordered once, which halves the time of small batches: plain
+    `linear` reorders or strides it in every call.
+    """
+    if _prepacks(weight):
+        packed, name = torch.ops.mkldnn._reorder_linear_weight(weight, 1), _ONEDNN_NAMES[activation]
+        product = torch.ops.mkldnn._linear_pointwise.default
+
+        def prepacked(rows: Tensor) -> Tensor:
+            result: Tensor = product(rows, packed, bias, name, [], "")
+            return result
+
+        return prepacked
+    activate = _ACTIVATIONS[activation]
+    return lambda rows: activate(functional.linear(rows, weight, bias))
+
+
+def pack_add(weight: Tensor, bias: Tensor | None = None) -> LinearAdd:
+    """As `pack`, with the addition of a residual in the same pass."""
+    if _prepacks(weight):
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight, 1)
+        product = torch.ops.mkldnn._linear_pointwise.binary
+
+        def prepacked(rows: Tensor, residual: Tensor) -> Tensor:
+            result: Tensor = product(rows, residual, packed, bias, "add")
+            return result
+
+        return prepacked
+    return lambda rows, residual: residual + functional.linear(rows, weight, bias)
+
+
+def _prepacks(weight: Tensor) -> bool:
+    onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and onednn
