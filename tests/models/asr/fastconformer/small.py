@@ -1,0 +1,101 @@
+"""Small networks with random weights, a vocabulary, and plain one-row decoders to compare with."""
+
+import random
+from collections.abc import Sequence
+from typing import cast
+
+import tokenizers
+import torch
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+from torch import Tensor
+
+from models.asr.fastconformer.config import Config, EncoderConfig, RnntConfig
+from models.asr.fastconformer.decoder import Token
+from models.asr.fastconformer.network import FastConformer
+from models.asr.fastconformer.rnnt import Joint, Prediction
+from models.asr.fastconformer.vocabulary import TokenizersVocabulary
+
+SENTENCES = [
+    "hello world it's a fine day",
+    "the quick brown fox jumps over the lazy dog",
+    "a new dog in new york city barks at the mayor of york",
+]
+VOCABULARY = 48
+WIDTH = 32
+BLANK_BIASES = {"ctc_decoder.decoder_layers.0.bias": 4.0, "joint.joint_net.2.bias": 6.0}
+SCALES = {"embed": 2.0, "joint.enc": 0.2, "joint.pred": 0.8}
+
+
+def vocabulary(size: int = VOCABULARY) -> TokenizersVocabulary:
+    """As the recipe makes it: lower-case letters and the apostrophe, with a mark before each word."""
+    tokenizer = tokenizers.Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=[], show_progress=False)
+    tokenizer.train_from_iterator(SENTENCES, trainer)
+    return TokenizersVocabulary(tokenizer)
+
+
+def network(ctc: bool = True, rnnt: bool = True, seed: int = 0, layers: int = 2) -> FastConformer:
+    """Random weights, and the blank about as likely as all tokens together."""
+    torch.manual_seed(seed)
+    encoder = EncoderConfig(layers=2, width=WIDTH, heads=4, feedforward=48, subsampling_channels=8)
+    transducer = RnntConfig(prediction_width=24, prediction_layers=layers, joint_width=40, max_symbols=3)
+    made = FastConformer(Config(VOCABULARY, encoder, ctc=ctc, rnnt=transducer if rnnt else None))
+    with torch.no_grad():
+        for name, parameter in made.named_parameters():
+            parameter.normal_(std=next((std for part, std in SCALES.items() if part in name), 0.4))
+            parameter[-1:] += BLANK_BIASES.get(name, 0.0)
+    return made.eval().requires_grad_(False)
+
+
+def frames(rows: int, count: int, seed: int = 1) -> Tensor:
+    """Encoder frames `[rows, count, WIDTH]`; neighbours are alike, as in speech."""
+    torch.manual_seed(seed)
+    return torch.randn(rows, (count + 1) // 2, WIDTH).repeat_interleave(2, 1)[:, :count]
+
+
+def ctc_reference(network: FastConformer, encoded: Tensor) -> list[Token]:
+    """Greedy CTC of one row `[T, width]`."""
+    assert network.ctc_decoder is not None
+    tokens, last = [], network.config.blank
+    for frame, logits in enumerate(network.ctc_decoder(encoded)):
+        token = int(logits.argmax())
+        if token not in (network.config.blank, last):
+            tokens.append(Token(token, frame, float(logits.log_softmax(-1)[token])))
+        last = token
+    return tokens
+
+
+def rnnt_reference(network: FastConformer, encoded: Tensor) -> list[Token]:
+    """Greedy RNNT of one row `[T, width]`, frame by frame and symbol by symbol."""
+    prediction, joint, rnnt = cast(Prediction, network.decoder), cast(Joint, network.joint), network.config.rnnt
+    assert rnnt is not None
+    tokens: list[Token] = []
+    predicted, state = prediction(torch.tensor([[network.config.blank]]))
+    for frame, key in enumerate(encoded):
+        for _ in range(rnnt.max_symbols):
+            logits = joint(key, predicted[0, 0])
+            token = int(logits.argmax())
+            if token == network.config.blank:
+                break
+            tokens.append(Token(token, frame, float(logits.log_softmax(-1)[token])))
+            predicted, state = prediction(torch.tensor([[token]]), state)
+    return tokens
+
+
+def same(got: Sequence[Token], wanted: Sequence[Token]) -> bool:
+    """Equal tokens and frames, and log-probabilities to rounding."""
+    return [token[:2] for token in got] == [token[:2] for token in wanted] and all(
+        abs(one.logprob - other.logprob) < 1e-4 for one, other in zip(got, wanted, strict=True)
+    )
+
+
+def cuts(total: int, seed: int) -> list[int]:
+    """`total` as a sum of chunk sizes."""
+    generator = random.Random(seed)
+    sizes: list[int] = []
+    while sum(sizes) < total:
+        sizes.append(min(generator.randint(1, 20), total - sum(sizes)))
+    return sizes
