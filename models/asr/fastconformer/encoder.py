@@ -23,6 +23,13 @@ class Encoder(nn.Module):
     def forward(self, mels: Tensor, lengths: Tensor, lookahead: int) -> tuple[Tensor, Tensor]:
         """Mels `[B, frames, mel_bins]` and valid frames `[B]` to `[B, T, width]` and valid encoder frames `[B]`."""
         hidden, lengths = self.pre_encode(mels, lengths)
+        encoded, _ = self.blocks(hidden, lengths, lookahead)
+        return encoded, lengths
+
+    def blocks(self, hidden: Tensor, lengths: Tensor, lookahead: int, tap: int = 0) -> tuple[Tensor, Tensor]:
+        """Subsampled frames `[B, T, width]`, `lengths` `[B]` of them valid, to encoder frames `[B, T, width]`; second,
+        the frames after `tap` blocks.
+        """
         if self.config.scale_input:
             hidden = hidden * math.sqrt(self.config.width)
         frames = hidden.shape[1]
@@ -31,6 +38,9 @@ class Encoder(nn.Module):
         valid = torch.arange(frames, device=hidden.device) < lengths[:, None]
         visible = chunk_mask(frames, self.config.left_context, lookahead, hidden.device)
         visible = (visible & valid[:, None] & valid[:, :, None])[:, None]
-        for layer in self.layers:
+        tapped = hidden
+        for number, layer in enumerate(self.layers, start=1):
             hidden = layer(hidden, positions, visible, valid)
-        return hidden, lengths
+            if number == tap:
+                tapped = hidden
+        return hidden, tapped

@@ -1,0 +1,144 @@
+"""Utterances of manifests as batches of disturbed features."""
+
+import wave
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from models.asr.fastconformer.frontend import Frontend
+from models.asr.fastconformer.vocabulary import Vocabulary
+from models.audio import SAMPLE_RATE_HZ, FloatArray
+from training.asr.disturb import Disturber
+from training.asr.recipe import Recipe
+
+_POOL_BATCHES = 40
+_MAX_PAUSE_S = 0.6
+_BABBLE = 3
+
+
+class Utterance(msgspec.Struct, frozen=True):
+    """A line of a manifest in NeMo's form; other fields are passed by."""
+
+    audio_filepath: str
+    duration: float
+    text: str
+
+
+class Batch(NamedTuple):
+    """`mels` `[B, frames, bins]`, `frames` `[B]`, `tokens` `[B, U]` and `tokens_each` `[B]`; zero where nothing is."""
+
+    mels: Tensor
+    frames: Tensor
+    tokens: Tensor
+    tokens_each: Tensor
+
+
+def read_manifest(file: Path) -> list[Utterance]:
+    """Its utterances with absolute paths. A last line that is still being written is passed by."""
+    lines = file.read_bytes().split(b"\n")[:-1]
+    utterances = (msgspec.json.decode(line, type=Utterance) for line in lines)
+    return [msgspec.structs.replace(u, audio_filepath=str(file.parent / u.audio_filepath)) for u in utterances]
+
+
+def read_audio(file: str) -> FloatArray:
+    """Mono audio at 16 kHz: float32 `[N]`."""
+    if file.endswith(".wav"):
+        with wave.open(file) as wav:
+            if wav.getparams()[:3] == (1, 2, SAMPLE_RATE_HZ):
+                samples = np.frombuffer(wav.readframes(wav.getnframes()), "<i2")
+                return samples.astype(np.float32) / np.float32(32_768)
+    resampler = av.AudioResampler("flt", "mono", SAMPLE_RATE_HZ)
+    with av.open(file) as container:
+        frames = [part for frame in container.decode(audio=0) for part in resampler.resample(frame)]
+    frames += resampler.resample(None)
+    return np.concatenate([frame.to_ndarray()[0] for frame in frames]).astype(np.float32)
+
+
+def collate(mels: Sequence[Tensor], tokens: Sequence[Sequence[int]]) -> Batch:
+    """Log-mels `[frames, bins]` and tokens of each utterance, padded."""
+    return Batch(
+        torch.nn.utils.rnn.pad_sequence(list(mels), batch_first=True),
+        torch.tensor([len(rows) for rows in mels]),
+        torch.nn.utils.rnn.pad_sequence([torch.tensor(row, dtype=torch.long) for row in tokens], batch_first=True),
+        torch.tensor([len(row) for row in tokens]),
+    )
+
+
+class Batches(IterableDataset[Batch]):
+    """Endless batches of about `batch_s` seconds. Manifests are read anew every epoch, so they may grow meanwhile."""
+
+    def __init__(self, manifests: Sequence[Path], recipe: Recipe, vocabulary: Vocabulary, seed: int) -> None:
+        self._manifests = manifests
+        self._recipe = recipe
+        self._vocabulary = vocabulary
+        self._seed = seed
+
+    def __iter__(self) -> Iterator[Batch]:
+        torch.set_num_threads(1)
+        rng = np.random.default_rng(self._seed)
+        disturber = Disturber(self._recipe.disturbance, rng)
+        frontend = Frontend(self._recipe.frontend)
+        while True:
+            utterances = [u for manifest in self._manifests for u in read_manifest(manifest)]
+            for batch in self._epoch(utterances, rng):
+                yield self._make(batch, utterances, disturber, frontend, rng)
+
+    def _epoch(self, utterances: list[Utterance], rng: np.random.Generator) -> Iterator[list[list[Utterance]]]:
+        """Each utterance once, in batches of groups that are joined; groups of a batch are about equally long."""
+        groups = self._joined([utterances[i] for i in rng.permutation(len(utterances))], rng)
+        limit = self._recipe.optimisation.batch_s
+        size = max(1, round(_POOL_BATCHES * limit / (sum(u.duration for u in utterances) / len(groups))))
+        for start in range(0, len(groups), size):
+            pool = sorted(groups[start : start + size], key=_seconds)
+            batches: list[list[list[Utterance]]] = [[]]
+            for group in pool:
+                if batches[-1] and (len(batches[-1]) + 1) * _seconds(group) > limit:
+                    batches.append([])
+                batches[-1].append(group)
+            yield from (batches[i] for i in rng.permutation(len(batches)))
+
+    def _joined(self, utterances: list[Utterance], rng: np.random.Generator) -> list[list[Utterance]]:
+        how = self._recipe.disturbance
+        groups: list[list[Utterance]] = []
+        for utterance in utterances:
+            if groups and rng.random() < how.join and _seconds(groups[-1]) + utterance.duration < how.max_joined_s:
+                groups[-1].append(utterance)
+            else:
+                groups.append([utterance])
+        return groups
+
+    def _make(
+        self,
+        groups: list[list[Utterance]],
+        utterances: list[Utterance],
+        disturber: Disturber,
+        frontend: Frontend,
+        rng: np.random.Generator,
+    ) -> Batch:
+        """Read, disturb and compute features. An utterance with more tokens than CTC can place keeps no text."""
+        others = [read_audio(utterances[i].audio_filepath) for i in rng.integers(len(utterances), size=_BABBLE)]
+        mels, tokens = [], []
+        for group in groups:
+            pauses = rng.exponential(_MAX_PAUSE_S / 3, len(group) + 1).clip(0, _MAX_PAUSE_S)
+            pieces = [np.zeros(round(pauses[0] * SAMPLE_RATE_HZ), np.float32)]
+            silent = disturber.chance(self._recipe.disturbance.silence)
+            for utterance, pause in zip(group, pauses[1:], strict=True):
+                audio = read_audio(utterance.audio_filepath)
+                pieces += [audio * (not silent), np.zeros(round(pause * SAMPLE_RATE_HZ), np.float32)]
+            samples = np.concatenate(pieces)
+            audio = disturber.silence(len(samples), others) if silent else disturber.audio(samples, others)
+            features, _ = frontend(torch.from_numpy(audio)[None], torch.tensor([len(audio)]))
+            mels.append(disturber.mels(features[0]))
+            tokens.append([] if silent else self._vocabulary.encode(" ".join(u.text for u in group)))
+        return collate(mels, tokens)
+
+
+def _seconds(group: Sequence[Utterance]) -> float:
+    return sum(utterance.duration for utterance in group)

@@ -1,0 +1,97 @@
+"""What training minimises: CTC at the end and in the middle of the encoder, and RNNT on some utterances of a step."""
+
+import math
+
+import torch
+import torchaudio
+from torch import Tensor
+from torch.nn import functional
+
+from models.asr.fastconformer.network import FastConformer
+from models.asr.fastconformer.subsampling import FREQUENCY_PADDING, STRIDE, Subsampling
+from training.asr.batches import Batch
+from training.asr.recipe import Optimisation
+
+
+def losses(network: FastConformer, batch: Batch, lookahead: int, how: Optimisation, rnnt: bool) -> dict[str, Tensor]:
+    """The weighted `total` and its parts, in nats per token; forward in bfloat16, losses in float32."""
+    with torch.autocast("cpu", torch.bfloat16):
+        hidden, frames = subsample(network.encoder.pre_encode, batch.mels, batch.frames)
+        encoded, middle = network.encoder.blocks(hidden, frames, lookahead, tap=len(network.encoder.layers) // 2)
+    parts = {"ctc": _ctc(network, encoded, frames, batch), "inner_ctc": _ctc(network, middle, frames, batch)}
+    total = parts["ctc"] + how.inner_ctc * parts["inner_ctc"]
+    if rnnt:
+        rows = _some(batch, how.rnnt_utterances)
+        if len(rows):
+            parts["rnnt"] = _rnnt(network, encoded[rows], frames[rows], batch.tokens[rows], batch.tokens_each[rows])
+            total = total + how.rnnt * parts["rnnt"]
+    return {"total": total, **parts}
+
+
+def subsample(module: Subsampling, mels: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """As `module` does, by other means: on a CPU the gradients of depthwise two-dimensional convolutions are slow, and
+    one full convolution that equals a depthwise and a pointwise one is not.
+    """
+    first, *rest = (layer for layer in module.conv if isinstance(layer, torch.nn.Conv2d))
+    padded = functional.pad(mels, FREQUENCY_PADDING * 2)
+    patches = padded.unfold(1, 3, STRIDE).unfold(2, 3, STRIDE).flatten(3)
+    lengths = lengths // STRIDE + 1
+    hidden = _rectified(functional.linear(patches, first.weight.flatten(1), first.bias).permute(0, 3, 1, 2), lengths)
+    for depthwise, pointwise in zip(rest[::2], rest[1::2], strict=True):
+        weight = pointwise.weight * depthwise.weight.transpose(0, 1)
+        assert pointwise.bias is not None
+        assert depthwise.bias is not None
+        bias = pointwise.bias + pointwise.weight[..., 0, 0] @ depthwise.bias
+        lengths = lengths // STRIDE + 1
+        padded = functional.pad(hidden, FREQUENCY_PADDING * 2)
+        hidden = _rectified(functional.conv2d(padded, weight, bias, STRIDE), lengths)
+    return module.out(hidden.transpose(1, 2).flatten(2)), lengths
+
+
+def _rectified(hidden: Tensor, lengths: Tensor) -> Tensor:
+    valid = torch.arange(hidden.shape[2]) < lengths[:, None]
+    return functional.relu(hidden) * valid[:, None, :, None].to(hidden.dtype)
+
+
+def _ctc(network: FastConformer, encoded: Tensor, frames: Tensor, batch: Batch) -> Tensor:
+    assert network.ctc_decoder is not None
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network.ctc_decoder(encoded)
+    logprobs = logits.float().log_softmax(-1).transpose(0, 1)
+    summed = functional.ctc_loss(
+        logprobs,
+        batch.tokens,
+        frames,
+        batch.tokens_each,
+        network.config.blank,
+        reduction="sum",
+        zero_infinity=True,
+    )
+    return summed / batch.tokens_each.sum().clamp(min=1)
+
+
+def _some(batch: Batch, count: int) -> Tensor:
+    """Rows of up to `count` utterances that say something, drawn at random."""
+    speaking = batch.tokens_each.nonzero()[:, 0]
+    return speaking[torch.randperm(len(speaking))[:count]]
+
+
+def _rnnt(network: FastConformer, encoded: Tensor, frames: Tensor, tokens: Tensor, tokens_each: Tensor) -> Tensor:
+    assert network.decoder is not None
+    assert network.joint is not None
+    tokens = tokens[:, : int(tokens_each.max())]
+    encoded = encoded[:, : int(frames.max())]
+    with torch.autocast("cpu", torch.bfloat16):
+        predicted, _ = network.decoder(functional.pad(tokens, (1, 0), value=network.config.blank))
+        logits = network.joint(encoded[:, :, None], predicted[:, None])
+    summed: Tensor = torchaudio.functional.rnnt_loss(
+        logits.float(), tokens.int(), frames.int(), tokens_each.int(), blank=network.config.blank, reduction="sum"
+    )
+    return summed / tokens_each.sum()
+
+
+def learning_rate(step: int, steps: int, how: Optimisation) -> float:
+    """Of step `step` of `steps`: risen linearly, constant, fallen to zero as 1 - sqrt (Hägele et al. 2024)."""
+    rise = min(1.0, (step + 1) / how.warmup)
+    falling = (step - steps * (1 - how.decay)) / max(1.0, steps * how.decay)
+    return how.learning_rate * rise * (1 - math.sqrt(min(max(falling, 0.0), 1.0)))

@@ -1,0 +1,78 @@
+"""What a training run is: the network, the optimisation and the data's disturbances, read from a TOML file."""
+
+from pathlib import Path
+
+import msgspec
+
+from models.asr.fastconformer.config import EncoderConfig, FrontendConfig, RnntConfig
+
+
+class Optimisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """AdamW, warmed up for `warmup` steps, then constant, then falling linearly to zero over the last `decay` steps."""
+
+    batch_s: float = 80.0
+    """Audio in a step, seconds."""
+    learning_rate: float = 1.5e-3
+    warmup: int = 400
+    decay: float = 0.25
+    """Share of all steps."""
+    weight_decay: float = 1e-3
+    dropout: float = 0.05
+    clip_norm: float = 1.0
+    inner_ctc: float = 0.3
+    """Weight of a CTC loss in the middle of the encoder (Lee and Watanabe 2021)."""
+    rnnt: float = 0.5
+    """Weight of the RNNT loss against the CTC loss."""
+    rnnt_utterances: int = 2
+    """Of each step; the loss takes long on a CPU."""
+    rnnt_after: int = 1500
+    """Steps, before which the encoder says too little to the prediction network."""
+
+
+class Disturbance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How often (probabilities) and how much audio and features are changed."""
+
+    speed: float = 0.5
+    max_speed: float = 1.12
+    room: float = 0.4
+    noise: float = 0.6
+    min_snr_db: float = 5.0
+    max_snr_db: float = 35.0
+    colour: float = 0.6
+    """A smooth random frequency response."""
+    telephone: float = 0.15
+    """300 to 3400 Hz in 8-bit mu-law."""
+    join: float = 0.25
+    """Another utterance follows in the same one."""
+    max_joined_s: float = 15.0
+    silence: float = 0.02
+    """Nothing is said, and there is noise."""
+    warp: float = 0.6
+    max_warp: float = 0.12
+    """Stretch of the mel axis (vocal tract length, Jaitly and Hinton 2013)."""
+    frequency_masks: int = 2
+    frequency_mask_bins: int = 18
+    time_masks_per_s: float = 0.4
+    time_mask_frames: int = 25
+
+
+class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One training run."""
+
+    vocabulary: int
+    encoder: EncoderConfig
+    rnnt: RnntConfig | None = None
+    frontend: FrontendConfig = FrontendConfig()
+    lookahead_odds: tuple[float, ...] = ()
+    """How often each of the encoder's look-aheads is drawn for a step; equally often if empty."""
+    optimisation: Optimisation = Optimisation()
+    disturbance: Disturbance = Disturbance()
+
+    def __post_init__(self) -> None:
+        if self.lookahead_odds and len(self.lookahead_odds) != len(self.encoder.lookaheads):
+            raise ValueError("lookahead_odds needs one number for each of the encoder's lookaheads")
+
+
+def read_recipe(file: Path) -> Recipe:
+    """Raises msgspec.ValidationError, which names the field."""
+    return msgspec.toml.decode(file.read_bytes(), type=Recipe)
