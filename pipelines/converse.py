@@ -180,7 +180,7 @@ class Converse:
             if onset is not None:
                 onset.frame(speech)
         elif output.kind == "partial" and onset is not None and self._listen.is_of(onset.item, output.meta["segment"]):
-            onset.text = output.meta["text"]
+            onset.text, onset.wordless = output.meta["text"], output.meta.get("blank")
         effects = self._heard(self._listen.on_output(output), now)
         onset = self._state.onset
         return [*effects, *self._confirm_onset(now)] if onset is not None and onset.interrupts else effects

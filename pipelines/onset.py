@@ -11,6 +11,8 @@ SPEECH_SAMPLES = 4 * SAMPLE_RATE_HZ // 10
 """So much speech interrupts, unless its words so far are only fillers."""
 LONG_SPEECH_SAMPLES = 7 * SAMPLE_RATE_HZ // 10
 """So much speech interrupts in any case."""
+WORDLESS_SAMPLES = SPEECH_SAMPLES + 3 * SAMPLE_RATE_HZ // 10
+"""A recogniser that has heard so much, the padding before the speech included, would have heard a word."""
 FILLER = re.compile(r"[mh]+|u+h*m*|a+h+|o+h+|e+[hr]+m*|uh+u+h+|h+u+h+|aha")
 
 
@@ -24,6 +26,8 @@ class Onset(msgspec.Struct):
     """Samples of speech since the last pause."""
     silent: int = 0
     text: str = ""
+    wordless: int | None = None
+    """Samples in which the recogniser heard no word up to now; None if it does not tell."""
 
     def frame(self, speech: bool) -> None:
         """Take one more frame of audio."""
@@ -40,9 +44,11 @@ class Onset(msgspec.Struct):
     @property
     def interrupts(self) -> bool:
         """Whether it is sure to be speech that is meant."""
-        if has_words(self.text) or self.voiced >= LONG_SPEECH_SAMPLES:
+        if has_words(self.text):
             return True
-        return not self.text and self.voiced >= SPEECH_SAMPLES
+        if self.wordless is not None and not self.text:
+            return self.voiced >= LONG_SPEECH_SAMPLES and self.wordless < WORDLESS_SAMPLES
+        return self.voiced >= (LONG_SPEECH_SAMPLES if self.text else SPEECH_SAMPLES)
 
 
 def has_words(text: str) -> bool:

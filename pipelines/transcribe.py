@@ -6,6 +6,7 @@ effect at the media position where it was asked, however far analysis lags behin
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from pipelines.effects import OpenStream, Push, StreamOutput
 from pipelines.transcribe_events import (
@@ -104,7 +105,7 @@ class Transcribe:
                 events = self._detector.judged(output.pts, output.meta["probability"], self.state.analysed)
                 return self._turn_events(events)
             case "partial":
-                return self._partial(output.meta["segment"], output.meta["text"], output.pts)
+                return self._partial(output.meta["segment"], output.meta["text"], output.pts) + self._wordless(output)
             case "final":
                 return self._final(output)
             case "error" | "lost":
@@ -251,8 +252,7 @@ class Transcribe:
         segment, config = self._open_segment(), self.state.config
         if segment is None or config.detection is None or not config.transcribe:
             return []
-        meta = {"segment": segment.id, "language": config.language, "prompt": config.prompt}
-        return [Push("follow", segment.start, meta=meta)]
+        return [Push("follow", segment.start, meta={"segment": segment.id, **self._options()})]
 
     def _request(self, segment: Segment, end: int) -> list[Effect]:
         config = self.state.config
@@ -260,14 +260,18 @@ class Transcribe:
             segment.final = Final()
             return []
         segment.requested = end
-        meta = {
-            "segment": segment.id,
-            "start": segment.start,
+        meta = {"segment": segment.id, "start": segment.start, "words": config.words, **self._options()}
+        return [Push("transcribe", end, meta=meta, slack_s=config.final_slack_s)]
+
+    def _options(self) -> dict[str, Any]:
+        """How recognisers should listen."""
+        config = self.state.config
+        return {
             "language": config.language,
             "prompt": config.prompt,
-            "words": config.words,
+            "phrases": config.phrases,
+            "lookahead_ms": config.lookahead_ms,
         }
-        return [Push("transcribe", end, meta=meta, slack_s=config.final_slack_s)]
 
     # --- text ---
 
@@ -277,6 +281,13 @@ class Transcribe:
             return []
         segment.partial, segment.heard = text, heard
         return self._emit()
+
+    def _wordless(self, output: StreamOutput) -> list[Effect]:
+        """A recogniser that tells how long it has heard no word may end a turn that noise keeps alive."""
+        segment = self._open_segment()
+        if segment is None or segment.id != output.meta["segment"]:
+            return []
+        return self._turn_events(self._detector.wordless(output.meta.get("blank", 0), self.state.analysed))
 
     def _beyond(self, segment: Segment, heard: int) -> bool:
         """Whether audio up to `heard` may hold words of what follows the segment, as far as is known."""

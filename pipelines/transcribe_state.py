@@ -15,6 +15,10 @@ class TranscribeConfig(msgspec.Struct, frozen=True):
     transcribe: bool = True
     language: str | None = None
     prompt: str | None = None
+    phrases: list[str] = []
+    """Words that are likely to be said."""
+    lookahead_ms: int | None = None
+    """How far a streaming recogniser looks ahead before it writes a word; None leaves that to the worker."""
     words: bool = False
     partial_slack_s: float = 1.0
     final_slack_s: float = 0.2

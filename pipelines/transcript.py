@@ -1,6 +1,8 @@
 """Items of speech, made of segments that one recogniser window can hold, and the text that becomes of them."""
 
 import re
+import string
+from itertools import pairwise
 from typing import NamedTuple
 
 import msgspec
@@ -80,15 +82,14 @@ class Item(msgspec.Struct):
     def new_text(self) -> str:
         """Text that has become certain and was not returned before. What was returned is never taken back.
 
-        Where a final text words differently what was returned, it goes on after as many words.
+        Where a final text words differently what was returned, it goes on after the words that stand for it.
         """
         delta = ""
         for index, segment in enumerate(self.segments):
             certain = segment.final.text if segment.settled and segment.final else segment.partial
             told = segment.emitted or (_told_before(self.segments[index - 1], certain) if index else "")
             if segment.settled and segment.final and not certain.startswith(told):
-                language = segment.final.language
-                told = _first_words(certain, len(_word_ends(told, language)), language)
+                told = _told_as(told, certain, segment.final.language)
             if certain.startswith(told) and certain != told:
                 delta += ("" if told else self._separator(segment)) + certain[len(told) :]
                 segment.emitted = certain
@@ -97,7 +98,7 @@ class Item(msgspec.Struct):
         return delta
 
     def _separator(self, segment: Segment) -> str:
-        before = [earlier for earlier in self.segments if earlier.id < segment.id and earlier.emitted]
+        before = [other for other in self.segments if other.id <= segment.id and other.emitted]
         if not before:
             return ""
         return separator(before[-1].final)
@@ -117,6 +118,48 @@ def _told_before(before: Segment, text: str) -> str:
     language = before.final.language
     surplus = len(_word_ends(before.emitted, language)) - len(_word_ends(before.final.text, language))
     return _first_words(text, surplus, language)
+
+
+def _told_as(told: str, text: str, language: str | None) -> str:
+    """The beginning of `text` that says what `told` said, up to the letter where `told` breaks off.
+
+    Words are aligned at the least edit distance, whatever their case and punctuation.
+    """
+    bounds = [0, *_word_ends(text, language)]
+    words = [_bare(text[begin:end]) for begin, end in pairwise(bounds)]
+    spoken = [_bare(told[begin:end]) for begin, end in pairwise([0, *_word_ends(told, language)])]
+    spoken = [word for word in spoken if word]
+    begun = [False, *(bool(spoken) and word.startswith(spoken[-1]) for word in words)]
+    costs = _edit_costs(spoken, words)
+    count = min(range(len(bounds)), key=lambda count: (costs[count], not begun[count], abs(count - len(spoken))))
+    end = bounds[count]
+    if begun[count]:
+        begin = bounds[count - 1]
+        end = next((end for end in range(begin, end) if _bare(text[begin:end]) == spoken[-1]), end)
+        marks = len(told) - len(told.rstrip(string.punctuation))
+        end += len(text[end : end + marks]) - len(text[end : end + marks].lstrip(string.punctuation))
+    return text[:end]
+
+
+def _edit_costs(spoken: list[str], words: list[str]) -> list[int]:
+    """Insertions, deletions and substitutions from `spoken`, whose last word may be cut off, to the first 0, 1, 2, ...
+    of `words`.
+    """
+    costs = list(range(len(words) + 1))
+    for row, word in enumerate(spoken, start=1):
+        diagonal, costs[0] = costs[0], row
+        for column, other in enumerate(words, start=1):
+            same = other.startswith(word) if row == len(spoken) else other == word
+            diagonal, costs[column] = (
+                costs[column],
+                min(diagonal + (not same), costs[column] + 1, costs[column - 1] + 1),
+            )
+    return costs
+
+
+def _bare(word: str) -> str:
+    """Its letters and digits alone, in one case."""
+    return "".join(character for character in word.casefold() if character.isalnum())
 
 
 def _first_words(text: str, count: int, language: str | None) -> str:

@@ -15,6 +15,10 @@ LEAST_SPEECH = 0.01
 PAUSE_SAMPLES = 3_200
 """Silence after which the turn may be over: a good moment to transcribe ahead and to ask whether it is."""
 ASK_AGAIN_SAMPLES = 4_800
+WORDLESS_SAMPLES = 3 * SAMPLE_RATE_HZ
+"""Sound in which the recogniser hears no word for so much longer than the silence that ends a turn is noise."""
+NOISE_SAMPLES = 2 * SAMPLE_RATE_HZ
+"""So long does noise that ended a turn not begin another, unless it fell below the threshold."""
 
 Eagerness = Literal["low", "medium", "high", "auto"]
 
@@ -83,6 +87,8 @@ class TurnState(msgspec.Struct):
     next_ask: int = 0
     asked: int | None = None
     """Position of the question that waits for its answer; a new one would only make that answer stale."""
+    noise_until: int = 0
+    """What resembles speech up to here is the noise that was known before."""
 
 
 class TurnDetector:
@@ -116,10 +122,20 @@ class TurnDetector:
             return []
         return self._stop(now)
 
+    def wordless(self, run: int, now: int) -> list[TurnEvent]:
+        """Take how long the recogniser has heard no word, in samples, with the position `now` of the frames."""
+        if not self.state.speaking or run < self._longest_silence() + WORDLESS_SAMPLES:
+            return []
+        events = self._stop(now)
+        self.state.noise_until = now + NOISE_SAMPLES
+        return events
+
     def _idle(self, end: int, probability: float) -> list[TurnEvent]:
         state = self.state
         if probability < self.detection.threshold:
-            state.onset = None
+            state.onset, state.noise_until = None, 0
+            return []
+        if end <= state.noise_until:
             return []
         if state.onset is None:
             state.onset = end - FRAME_SAMPLES

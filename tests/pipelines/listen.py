@@ -69,6 +69,10 @@ class Script:
     """Probability that the turn is complete at a position."""
     final_text: Callable[[str], str] = str
     """What finals say where partials said the argument."""
+    streaming: int = 0
+    """Samples of a streaming recogniser's chunk: partial texts end with the last word said and tell of blanks."""
+    partial_text: Callable[[str], str] = str
+    """What a streaming recogniser says where finals say the argument."""
     language: str = "en"
     separator: str = " "
     withdraws: bool = True
@@ -180,6 +184,9 @@ class Listen:
         if number is None:
             return
         start = self.follows[number]
+        if self.script.streaming:
+            self._hear_chunks(number, start)
+            return
         end = min(self.written, start + HEARD_SAMPLES)
         if end - start < FIRST_PARTIAL_SAMPLES or end - self.heard.get(number, 0) < PARTIAL_INTERVAL_SAMPLES:
             return
@@ -188,6 +195,16 @@ class Listen:
         if len(text) > len(self.partials.get(number, "")):
             self.partials[number] = text
             self._answer(self.script.partial_lag, StreamOutput("partial", end, meta={"segment": number, "text": text}))
+
+    def _hear_chunks(self, number: int, start: int) -> None:
+        for end in range(
+            self.heard.get(number, start) + self.script.streaming, self.written + 1, self.script.streaming
+        ):
+            self.heard[number] = end
+            words = [(text, until) for text, _, until in self._words(start, end) if until <= end]
+            text = self.script.partial_text(self.script.separator.join(text for text, _ in words))
+            meta = {"segment": number, "text": text, "blank": end - (words[-1][1] if words else start)}
+            self._answer(self.script.partial_lag, StreamOutput("partial", end, meta=meta))
 
     def _words(self, start: int, end: int) -> Iterator[tuple[str, int, int]]:
         """Words whose middle lies in [start, end)."""

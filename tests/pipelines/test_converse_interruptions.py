@@ -288,3 +288,17 @@ def test_an_item_is_never_told_to_have_been_said_while_it_is_not_sure() -> None:
 )
 def test_fillers_are_no_words(text: str, words: bool) -> None:
     assert has_words(text) is words
+
+
+def test_noise_in_which_a_streaming_recogniser_hears_no_word_interrupts_nobody() -> None:
+    noise = said(4, 5.5)
+    assert interrupted_at(noise) is not None
+    assert interrupted_at(noise, streaming=2_560) is None
+    assert interrupted_at(said(4, 5.5, "no wait please stop"), streaming=2_560) is not None
+
+
+def interrupted_at(utterance: Utterance, **script: Any) -> float | None:
+    """When the reply was interrupted by what was said."""
+    story = interrupting(utterance, **script).hear(4)
+    started = [at for at, effect in zip(story.times, story.effects, strict=True) if isinstance(effect, SpeechStarted)]
+    return started[1] if len(started) > 1 else None

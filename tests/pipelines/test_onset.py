@@ -10,9 +10,10 @@ def frames(seconds: float) -> int:
     return round(seconds * SAMPLE_RATE_HZ / FRAME_SAMPLES)
 
 
-def heard(*stretches: tuple[float, bool], text: str = "") -> Onset:
+def heard(*stretches: tuple[float, bool], text: str = "", wordless_s: float | None = None) -> Onset:
     """An onset after stretches of so many seconds with speech or without."""
-    onset = Onset("item", [], text=text)
+    wordless = None if wordless_s is None else round(wordless_s * SAMPLE_RATE_HZ)
+    onset = Onset("item", [], text=text, wordless=wordless)
     for seconds, speech in stretches:
         for _ in range(frames(seconds)):
             onset.frame(speech)
@@ -45,3 +46,12 @@ def test_a_gap_within_speech_does_not_count_against_it() -> None:
 def test_noises_with_a_pause_between_them_do_not_add_up() -> None:
     """A cough, then "mm-hm"."""
     assert not heard((0.25, True), (0.5, False), (0.3, True)).interrupts
+
+
+def test_a_recogniser_that_hears_no_word_in_it_makes_it_noise() -> None:
+    assert not heard((0.45, True), wordless_s=0.5).interrupts
+    assert heard((0.75, True), wordless_s=0.5).interrupts
+    assert not heard((0.75, True), wordless_s=0.75).interrupts
+    assert not heard((2.0, True), wordless_s=2.2).interrupts
+    assert heard((0.1, True), text="stop", wordless_s=0.0).interrupts
+    assert heard((0.75, True), text="mhm", wordless_s=0.9).interrupts

@@ -1,10 +1,13 @@
 """Turns and their texts while the server decides when a turn ends."""
 
+from typing import Any
+
 import pytest
 
 from pipelines.transcribe import HARD_SEGMENT_SAMPLES
 from pipelines.transcribe_events import Committed, Completed, Delta, SpeechStarted, SpeechStopped
 from pipelines.transcribe_state import TranscribeConfig
+from pipelines.transcript import Final, Item, Segment
 from pipelines.turns import FRAME_SAMPLES, PAUSE_SAMPLES, SAMPLE_RATE_HZ, SemanticVad, ServerVad
 from tests.pipelines.listen import HEARD_SAMPLES, Story, numbered, said, samples
 
@@ -277,10 +280,11 @@ def test_words_and_segments_are_told_in_session_time() -> None:
     assert end == pytest.approx(2.2, abs=FRAME_S)
 
 
-def test_language_and_prompt_reach_the_recogniser() -> None:
-    story = Story(said(1, 2, "hello"), config=TranscribeConfig(language="fr", prompt="a name")).hear(4)
+def test_options_reach_the_recogniser() -> None:
+    options: dict[str, Any] = {"language": "fr", "prompt": "a name", "phrases": ["Zürich"], "lookahead_ms": 480}
+    story = Story(said(1, 2, "hello"), config=TranscribeConfig(**options)).hear(4)
     for kind in ("follow", "transcribe"):
-        assert [(push.meta["language"], push.meta["prompt"]) for push in story.stream.kinds(kind)] == [("fr", "a name")]
+        assert [{name: push.meta[name] for name in options} for push in story.stream.kinds(kind)] == [options]
 
 
 def test_turns_alone_cost_no_recognition() -> None:
@@ -310,3 +314,55 @@ def test_what_the_pipeline_remembers_stays_small() -> None:
     assert state.items == []
     assert state.markers == []
     assert len(state.frames) < 200
+
+
+# --- a streaming recogniser, and another for the final text ---
+
+
+STREAMING: dict[str, Any] = {"streaming": 2_560, "partial_text": str.lower}
+
+
+def test_deltas_of_one_recogniser_go_on_in_the_text_of_another() -> None:
+    story = Story(
+        said(1, 3, "What is the largest ocean"), final_text=lambda text: f"{text} on Earth?", **STREAMING
+    ).hear(5)
+    assert story.told(Completed)[0].text == "What is the largest ocean on Earth?"
+    assert story.deltas("item1") == "what is the largest ocean on Earth?"
+
+
+def test_deltas_of_a_long_item_with_two_recognisers() -> None:
+    speech = said(1, 61, " ".join(f"Word{number}," for number in range(120)))
+    story = Story(speech, final_lag=lambda segment: samples(0.4), **STREAMING).hear(64)
+    assert story.told(Completed)[0].text == speech.text
+    assert story.deltas("item1").lower() == speech.text.lower()
+    assert len(story.told(Delta)) > 100
+
+
+@pytest.mark.parametrize(
+    ("told", "final", "rest"),
+    [
+        ("what is the larg", "What is the largest ocean?", "est ocean?"),
+        ("what is the largest ocean", "What is the largest ocean?", "?"),
+        ("the the largest ocean", "The largest ocean in sight", " in sight"),
+        ("largest ocean", "The largest ocean in sight", " in sight"),
+        ("i'm here", "I am here now", " now"),
+        ("it costs twenty five dollars", "It costs $25 today", ""),
+        ("uh", "", ""),
+        ("STRASSE nach", "Straße nach Rom", " Rom"),
+        ("...", "Well", " Well"),
+    ],
+)
+def test_where_a_final_text_goes_on(told: str, final: str, rest: str) -> None:
+    segment = Segment(1, 0, closed=True, emitted=told, final=Final(final, "en"))
+    assert Item("item", 0, [segment], end=1).new_text() == rest
+
+
+def test_noise_after_the_last_word_ends_the_turn() -> None:
+    story = Story(said(1, 2, "hello there"), said(2, 30), **STREAMING).hear(12)
+    stopped, *_ = story.told(SpeechStopped)
+    assert stopped.pts == pytest.approx(samples(2 + 3.5), abs=4_000)
+    assert story.told(Completed)[0].text == "hello there"
+
+
+def test_without_a_streaming_recogniser_noise_is_speech() -> None:
+    assert Story(said(1, 2, "hello there"), said(2, 30)).hear(12).told(SpeechStopped) == []

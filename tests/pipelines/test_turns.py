@@ -4,8 +4,10 @@ import pytest
 from pipelines.turns import (
     ASK_AGAIN_SAMPLES,
     FRAME_SAMPLES,
+    NOISE_SAMPLES,
     PAUSE_SAMPLES,
     SAMPLE_RATE_HZ,
+    WORDLESS_SAMPLES,
     Asked,
     Detection,
     Eagerness,
@@ -188,3 +190,27 @@ def test_a_detector_goes_on_from_a_serialised_state() -> None:
         state = msgspec.msgpack.decode(msgspec.msgpack.encode(moved.detector.state), type=TurnState)
         moved.detector = TurnDetector(moved.detector.detection, state)
         assert moved.hear(probability) == whole.hear(probability)
+
+
+@pytest.mark.parametrize(("detection", "silence_s"), [(ServerVad(), 0.5), (SemanticVad(), 4), (SemanticVad("high"), 2)])
+def test_noise_without_words_ends_a_turn(detection: Detection, silence_s: float) -> None:
+    frames = speaking(detection)
+    frames.hear(*[0.9] * 300)
+    long = round(silence_s * SAMPLE_RATE_HZ) + WORDLESS_SAMPLES
+    assert frames.detector.wordless(long - 1, frames.now) == []
+    assert frames.detector.wordless(long, frames.now) == [Stopped(frames.now)]
+    assert frames.detector.wordless(long, frames.now) == []
+
+
+def test_noise_that_ended_a_turn_begins_another_only_after_a_while() -> None:
+    frames = speaking(ServerVad())
+    frames.detector.wordless(10**6, frames.now)
+    deaf = NOISE_SAMPLES // FRAME_SAMPLES
+    assert frames.hear(*[0.9] * deaf) == []
+    assert [type(event) for event in frames.hear(*[0.9] * 3)] == [Started]
+
+
+def test_speech_after_noise_that_ended_a_turn_begins_another() -> None:
+    frames = speaking(ServerVad())
+    frames.detector.wordless(10**6, frames.now)
+    assert frames.hear(0.9, 0.9, 0.4, 0.9, 0.9) == [Started(frames.now - 2 * FRAME_SAMPLES)]
