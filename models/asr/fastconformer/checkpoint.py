@@ -11,12 +11,14 @@ from typing import NamedTuple
 import msgspec
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
+from models.asr.fastconformer import huggingface, nemo
 from models.asr.fastconformer import vocabulary as vocabularies
 from models.asr.fastconformer.config import Config
 from models.asr.fastconformer.network import FastConformer
 from models.asr.fastconformer.vocabulary import Vocabulary, VocabularyError
-from models.asr.fastconformer.weights import CheckpointError, build, read_safetensors
+from models.asr.fastconformer.weights import CheckpointError, build, decode_json, read_safetensors
 
 __all__ = ["CheckpointError", "Loaded", "load", "save"]
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -32,7 +34,7 @@ class Loaded(NamedTuple):
 def load(path: Path, dtype: torch.dtype = torch.float32) -> Loaded:
     """Read the checkpoint at `path`, with weights as `dtype`. Raises CheckpointError."""
     try:
-        config, weights, vocabulary = _read_own(path)
+        config, weights, vocabulary = _read(path)
     except VocabularyError as error:
         raise CheckpointError(str(error)) from error
     if len(vocabulary) != config.vocabulary:
@@ -49,9 +51,10 @@ def save(directory: Path, network: FastConformer, vocabulary: Vocabulary, dtype:
     vocabulary.save(directory)
 
 
-def _read_own(directory: Path) -> tuple[Config, dict[str, torch.Tensor], Vocabulary]:
-    try:
-        config = msgspec.json.decode((directory / CONFIG).read_bytes(), type=Config)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise CheckpointError(f"{directory / CONFIG}: {error}") from error
-    return config, read_safetensors(directory), vocabularies.load(directory)
+def _read(path: Path) -> tuple[Config, dict[str, Tensor], Vocabulary]:
+    if path.is_file():
+        return nemo.read(path)
+    if huggingface.model_type(path) is None:
+        return decode_json(path / CONFIG, Config), read_safetensors(path), vocabularies.load(path)
+    config, weights = huggingface.read(path)
+    return config, weights, vocabularies.load(path, config.vocabulary)

@@ -76,6 +76,10 @@ class TokenizersVocabulary(Vocabulary):
         super().__init__(pieces[:size])
         self._tokenizer = tokenizer
 
+    def serialised(self) -> str:
+        """The tokenizer as `tokenizer.json` has it."""
+        return self._tokenizer.to_str()
+
     def save(self, directory: Path) -> None:
         self._tokenizer.save(str(directory / TOKENIZER_JSON))
 
@@ -88,6 +92,8 @@ class SentencePieceVocabulary(Vocabulary):
     """From the bytes of a SentencePiece model; control and unknown tokens write nothing."""
 
     def __init__(self, model: bytes) -> None:
+        if not model:
+            raise VocabularyError("not a SentencePiece model")
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         except RuntimeError as error:

@@ -1,8 +1,10 @@
-"""From the tensors of a checkpoint to a network."""
+"""From the fields and tensors of a checkpoint to a network."""
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
+import msgspec
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -14,6 +16,25 @@ from models.asr.fastconformer.network import FastConformer
 
 class CheckpointError(Exception):
     """The checkpoint is damaged, contradicts itself, or needs what is not implemented; the message names it."""
+
+
+T = TypeVar("T")
+
+
+def decode_json(path: Path, kind: type[T]) -> T:
+    """The JSON file at `path` as a struct of `kind`. Raises CheckpointError."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise CheckpointError(f"{path.name}: {error}") from error
+
+
+def configure(**fields: Any) -> Config:
+    """`Config` of its fields as JSON has them. Raises CheckpointError."""
+    try:
+        return msgspec.convert(fields, Config)
+    except msgspec.MsgspecError as error:
+        raise CheckpointError(str(error)) from error
 
 
 def build(config: Config, weights: Mapping[str, Tensor], dtype: torch.dtype) -> FastConformer:

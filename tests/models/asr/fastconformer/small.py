@@ -1,9 +1,11 @@
 """Small networks with random weights, a vocabulary, and plain one-row decoders to compare with."""
 
+import io
 import random
 from collections.abc import Sequence
 from typing import cast
 
+import sentencepiece
 import tokenizers
 import torch
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
@@ -20,6 +22,7 @@ SENTENCES = [
     "the quick brown fox jumps over the lazy dog",
     "a new dog in new york city barks at the mayor of york",
 ]
+CASED = ["Hello World, it is 4 o'clock in Zürich.", "The quick brown fox jumps over the lazy dog in New York."]
 VOCABULARY = 48
 WIDTH = 32
 BLANK_BIASES = {"ctc_decoder.decoder_layers.0.bias": 4.0, "joint.joint_net.2.bias": 6.0}
@@ -37,12 +40,28 @@ def vocabulary(size: int = VOCABULARY) -> TokenizersVocabulary:
     return TokenizersVocabulary(tokenizer)
 
 
-def network(ctc: bool = True, rnnt: bool = True, seed: int = 0, layers: int = 2) -> FastConformer:
+def sentencepiece_model(size: int = 64, bytes_too: bool = False) -> bytes:
+    """A SentencePiece BPE model as NeMo's checkpoints have it, trained on `CASED`."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.Train(
+        sentence_iterator=iter(CASED),
+        model_writer=model,
+        vocab_size=size,
+        model_type="bpe",
+        byte_fallback=bytes_too,
+        bos_id=-1,
+        eos_id=-1,
+        minloglevel=2,
+    )
+    return model.getvalue()
+
+
+def network(ctc: bool = True, rnnt: bool = True, layers: int = 2, tokens: int = VOCABULARY) -> FastConformer:
     """Random weights, and the blank about as likely as all tokens together."""
-    torch.manual_seed(seed)
-    encoder = EncoderConfig(layers=2, width=WIDTH, heads=4, feedforward=48, subsampling_channels=8)
+    torch.manual_seed(0)
+    encoder = EncoderConfig(layers=2, width=WIDTH, heads=4, feedforward=64, subsampling_channels=8)
     transducer = RnntConfig(prediction_width=24, prediction_layers=layers, joint_width=40, max_symbols=3)
-    made = FastConformer(Config(VOCABULARY, encoder, ctc=ctc, rnnt=transducer if rnnt else None))
+    made = FastConformer(Config(tokens, encoder, ctc=ctc, rnnt=transducer if rnnt else None))
     with torch.no_grad():
         for name, parameter in made.named_parameters():
             parameter.normal_(std=next((std for part, std in SCALES.items() if part in name), 0.4))
