@@ -1,0 +1,325 @@
+"""FastConformer as a stream: words while they are said, a final text as soon as they have been."""
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import msgspec
+import torch
+
+from models.asr.fastconformer.boosting import Boosting, boost
+from models.asr.fastconformer.checkpoint import load
+from models.asr.fastconformer.config import FRAME_S
+from models.asr.fastconformer.ctc import CtcDecoder
+from models.asr.fastconformer.decoder import Decoder, Token
+from models.asr.fastconformer.streaming import StreamingEncoder, chunk_mels
+from models.asr.fastconformer.streaming_frontend import StreamingFrontend
+from models.asr.fastconformer.timing import FRAME_SAMPLES
+from models.asr.fastconformer.transcript import final
+from models.asr.fastconformer.transducer import TransducerDecoder
+from models.asr.fastconformer.utterances import Listener, Request, Track, Utterance
+from models.asr.fastconformer.vocabulary import Vocabulary, VocabularyError
+from models.audio import BYTES_PER_SAMPLE, SAMPLE_RATE_HZ, AudioRing, HeldAudio
+from models.base import Message, Output, Pending, StreamError, StreamModel
+
+LANGUAGE = "en"
+"""What the checkpoints understand that streaming FastConformers exist for."""
+MAX_REQUESTS = 512
+"""More than commits of the shortest length can make of one credit window."""
+MAX_OVERRUN_S = 0.5
+"""A final text that ends so little before what was heard already is made of that; for others it is heard anew."""
+_FRAME_MS = round(1_000 * FRAME_S)
+_CACHED_PHRASES = 64
+
+
+class Step(NamedTuple):
+    """A tensor shape: the next `mels` frames of utterances, the `first` ones or later ones, or (`last`) their ends."""
+
+    lookahead: int
+    mels: int
+    first: bool
+    last: bool
+
+
+class _Snapshot(msgspec.Struct, array_like=True, frozen=True):
+    audio: HeldAudio
+    listener: Listener
+    encoder: bytes
+    decoder: bytes
+
+
+class FastConformerStream(StreamModel):
+    """Takes `audio` (16 kHz mono int16), `release`, `follow`, `unfollow` and `transcribe`.
+
+    Puts out `partial` for each chunk heard of the followed utterance (pts = end of the audio heard, meta {"segment",
+    "text", "blank"}, each text beginning with the one before, `blank`: samples since its last token or since its
+    start) and `final` per `transcribe` (pts = its end, meta as Whisper's, with no_speech 1 where no word was heard and
+    0 elsewhere). Finals of a stream come in the order asked for; one that ends beyond the audio received waits for it.
+    """
+
+    name: ClassVar[str] = "fastconformer"
+    accepts: ClassVar[frozenset[str]] = frozenset({"audio", "release", "follow", "unfollow", "transcribe"})
+
+    def __init__(
+        self,
+        path: Path,
+        capacity: int,
+        *,
+        window_s: float = 30.0,
+        max_batch: int = 16,
+        lookahead_ms: int | None = None,
+        partials: bool = True,
+        finals: bool = True,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """`path` is a checkpoint; each slot can hold `window_s` seconds of unreleased audio.
+
+        `lookahead_ms` is that of followed utterances that do not choose one, the checkpoint's default if None. Without
+        `partials` or `finals` another model does that work. Raises CheckpointError, and StreamError for a look-ahead
+        that the checkpoint was not trained for.
+        """
+        network, self._vocabulary = load(path)
+        config = network.config
+        samples = round(window_s * SAMPLE_RATE_HZ)
+        self.capacity = capacity
+        self.max_batch = max_batch
+        self.window = samples * BYTES_PER_SAMPLE
+        self._partials, self._finals = partials, finals
+        self._lookaheads = {_FRAME_MS * lookahead: lookahead for lookahead in sorted(config.encoder.lookaheads)}
+        self._lookahead = config.encoder.lookaheads[0] if lookahead_ms is None else self._known_lookahead(lookahead_ms)
+        self._frontend = StreamingFrontend(config.frontend)
+        self._encoder = StreamingEncoder(network, capacity, dtype)
+        decoder = CtcDecoder if config.rnnt is None else TransducerDecoder
+        self._decoder: Decoder = decoder(network, capacity, dtype)
+        self._hop = config.frontend.hop
+        self._ring = AudioRing(capacity, samples, self._frontend.history_samples)
+        self._listeners = [Listener() for _ in range(capacity)]
+        self._boosting = lru_cache(_CACHED_PHRASES)(self._compile)
+
+    @property
+    def lookaheads_ms(self) -> tuple[int, ...]:
+        """Look-aheads that the checkpoint was trained for."""
+        return tuple(self._lookaheads)
+
+    def open(self, slot: int, options: Mapping[str, Any]) -> None:
+        self._ring.reset(slot)
+        self._listeners[slot] = Listener()
+
+    def push(self, slot: int, message: Message) -> None:
+        listener = self._listeners[slot]
+        match message.kind:
+            case "audio":
+                self._ring.append(slot, message.pts, message.data)
+                listener.audio_slack_s = message.slack_s
+            case "release":
+                listener.release(min(message.pts, int(self._ring.written[slot])))
+            case "follow":
+                self._follow(slot, message)
+            case "unfollow":
+                listener.followed = None
+            case "transcribe":
+                self._transcribe(slot, message)
+        self._ring.release(slot, listener.needed_from)
+
+    def pending(self) -> Iterable[Pending]:
+        for slot, listener in enumerate(self._listeners):
+            step = self._next(slot)
+            if step is None:
+                continue
+            if listener.requests:
+                yield Pending(slot, step, listener.requests[0].slack_s)
+            else:
+                yield Pending(slot, step, min(listener.audio_slack_s, (step.lookahead + 1) * FRAME_S))
+
+    def step(self, bucket: Hashable, slots: Sequence[int]) -> list[Output]:
+        assert isinstance(bucket, Step)
+        slots = [slot for slot in slots if self._next(slot) == bucket]
+        if not slots:
+            return []
+        return self._finish(bucket, slots) if bucket.last else self._advance(bucket, slots)
+
+    def consumed(self, slot: int) -> int:
+        return int(self._ring.released[slot]) * BYTES_PER_SAMPLE
+
+    def snapshot(self, slot: int) -> bytes:
+        states = self._encoder.snapshot(slot), self._decoder.snapshot(slot)
+        return msgspec.msgpack.encode(_Snapshot(self._ring.snapshot(slot), self._listeners[slot], *states))
+
+    def restore(self, slot: int, snapshot: bytes) -> None:
+        saved = msgspec.msgpack.decode(snapshot, type=_Snapshot)
+        self._ring.restore(slot, saved.audio)
+        self._listeners[slot] = saved.listener
+        track = saved.listener.track
+        self._encoder.restore(slot, saved.encoder)
+        self._decoder.reset(slot, self._boosting(track.utterance.phrases) if track else None)
+        self._decoder.restore(slot, saved.decoder)
+
+    def close(self, slot: int) -> None:
+        self.open(slot, {})
+        self._decoder.reset(slot)
+
+    # --- what is asked for ---
+
+    def _follow(self, slot: int, message: Message) -> None:
+        listener, meta = self._listeners[slot], message.meta
+        self._check_held(slot, message.pts, "pts")
+        utterance = listener.known(meta["segment"], message.pts) or self._utterance(meta, message.pts, self._lookahead)
+        understood = meta["language"] in (None, LANGUAGE)
+        listener.withdraw(utterance.number)
+        listener.followed = utterance if self._partials and understood else None
+
+    def _transcribe(self, slot: int, message: Message) -> None:
+        listener, meta = self._listeners[slot], message.meta
+        start, end = meta["start"], message.pts
+        self._check_held(slot, start, "start")
+        if not 0 <= end - start <= self.window // BYTES_PER_SAMPLE:
+            limit = self.window // BYTES_PER_SAMPLE
+            raise StreamError(f"a segment has 0 to {limit} samples, got {end - start}", param="start")
+        if self._finals:
+            if meta["language"] not in (None, LANGUAGE):
+                message_text = f"language must be {LANGUAGE!r}, all this recogniser knows; got {meta['language']!r}"
+                raise StreamError(message_text, param="language")
+            if len(listener.requests) >= MAX_REQUESTS:
+                raise StreamError(f"at most {MAX_REQUESTS} segments can wait for their final text", code="queue_full")
+            longest = max(self._lookaheads.values())
+            utterance = listener.known(meta["segment"], start) or self._utterance(meta, start, longest)
+            listener.request(Request(utterance, end, meta["words"], message.slack_s))
+        listener.unfollow(meta["segment"])
+
+    def _check_held(self, slot: int, pts: int, param: str) -> None:
+        released, written = self._listeners[slot].release_pts, int(self._ring.written[slot])
+        if not released <= pts <= written:
+            raise StreamError(f"{param} must be between {released} (released) and {written}, got {pts}", param=param)
+
+    def _utterance(self, meta: Mapping[str, Any], start: int, lookahead: int) -> Utterance:
+        wanted_ms = meta.get("lookahead_ms")
+        phrases = tuple(meta.get("phrases") or ())
+        self._boosting(phrases)
+        chosen = lookahead if wanted_ms is None else self._known_lookahead(wanted_ms)
+        return Utterance(meta["segment"], start, chosen, phrases)
+
+    def _known_lookahead(self, lookahead_ms: int) -> int:
+        if lookahead_ms not in self._lookaheads:
+            known = ", ".join(map(str, self._lookaheads))
+            raise StreamError(f"lookahead_ms must be one of {known}; got {lookahead_ms}", param="lookahead_ms")
+        return self._lookaheads[lookahead_ms]
+
+    def _compile(self, phrases: tuple[str, ...]) -> Boosting | None:
+        """Those of the phrases that the vocabulary can write. Raises StreamError."""
+        writable = [phrase for phrase in phrases if _can_write(self._vocabulary, phrase)]
+        return boost(writable, self._vocabulary) if writable else None
+
+    # --- what can be done ---
+
+    def _next(self, slot: int) -> Step | None:
+        """What the slot's network has to hear next: towards the oldest request, else of what is followed."""
+        listener = self._listeners[slot]
+        request = listener.requests[0] if listener.requests else None
+        utterance = request.utterance if request else listener.followed
+        if utterance is None:
+            return None
+        track = self._track(slot, utterance, request)
+        begin, written = utterance.start // self._hop + track.mels, int(self._ring.written[slot])
+        chunk = chunk_mels(utterance.lookahead, first := track.mels == 0)
+        remaining = request.end // self._hop - begin if request else chunk
+        if min(remaining, self._frontend.frames(written) - begin) >= chunk:
+            return Step(utterance.lookahead, chunk, first, last=False)
+        if request is None or request.end > written:
+            return None
+        return Step(utterance.lookahead, max(remaining, 0), first, last=True)
+
+    def _track(self, slot: int, utterance: Utterance, request: Request | None) -> Track:
+        """The slot's track if it is about the utterance and not beyond what is asked for, else a new one."""
+        track = self._listeners[slot].track
+        if track is None or track.utterance != utterance:
+            return Track(utterance)
+        overrun = self._position(track) - request.end if request else 0
+        return track if overrun <= MAX_OVERRUN_S * SAMPLE_RATE_HZ else Track(utterance)
+
+    # --- steps ---
+
+    def _begun(self, slots: Sequence[int]) -> list[Track]:
+        """The tracks of slots that have something to hear; those of other utterances are begun."""
+        tracks = []
+        for slot in slots:
+            listener = self._listeners[slot]
+            request = listener.requests[0] if listener.requests else None
+            utterance = request.utterance if request else listener.followed
+            assert utterance is not None
+            track = self._track(slot, utterance, request)
+            if track is not listener.track:
+                self._encoder.reset(slot)
+                self._decoder.reset(slot, self._boosting(utterance.phrases))
+                listener.track = track
+            tracks.append(track)
+        return tracks
+
+    def _mels(self, step: Step, slots: Sequence[int], tracks: Sequence[Track]) -> torch.Tensor:
+        starts = [track.utterance.start // self._hop + track.mels for track in tracks]
+        return self._frontend.step(self._ring, slots, starts, step.mels)
+
+    def _advance(self, step: Step, slots: Sequence[int]) -> list[Output]:
+        tracks = self._begun(slots)
+        mels = self._mels(step, slots, tracks)
+        try:
+            encoded = self._encoder.step(slots, mels, step.lookahead)
+            heard = self._decoder.step(slots, encoded)
+        except Exception:
+            for slot in slots:  # the encoder may be a chunk ahead of the decoder
+                self._listeners[slot].track = None
+            raise
+        outputs = []
+        for slot, track, tokens in zip(slots, tracks, heard, strict=True):
+            track.mels += step.mels
+            track.tokens += tokens
+            if track.utterance == self._listeners[slot].followed:
+                outputs.append(self._partial(slot, track))
+        return outputs
+
+    def _partial(self, slot: int, track: Track) -> Output:
+        text = self._vocabulary.decode([token.id for token in track.tokens])
+        blank = self._decoder.silence(slot) * FRAME_SAMPLES
+        heard = min(self._position(track), int(self._ring.written[slot]))
+        return Output(slot, "partial", heard, meta={"segment": track.utterance.number, "text": text, "blank": blank})
+
+    def _finish(self, step: Step, slots: Sequence[int]) -> list[Output]:
+        """Final texts: what the tail of the audio adds is heard by a copy, so that the utterance may go on."""
+        tracks = self._begun(slots)
+        tails: list[list[Token]] = [[] for _ in slots]
+        if step.mels:
+            encoded = self._encoder.finish(slots, self._mels(step, slots, tracks), step.lookahead)
+            tails = self._decoder.peek(slots, encoded)
+        outputs = []
+        for slot, track, tail in zip(slots, tracks, tails, strict=True):
+            request = self._listeners[slot].requests.pop(0)
+            self._ring.release(slot, self._listeners[slot].needed_from)
+            outputs.append(self._final(slot, request, [*self._said(track, request.end), *tail]))
+        return outputs
+
+    def _said(self, track: Track, end: int) -> list[Token]:
+        """The tokens of what was said before `end`, of which more may have been heard."""
+        if self._position(track) <= end:
+            return track.tokens
+        return [token for token in track.tokens if self._begin(track.utterance) + token.frame * FRAME_SAMPLES < end]
+
+    def _final(self, slot: int, request: Request, tokens: Sequence[Token]) -> Output:
+        begin = self._begin(request.utterance)
+        told = final(self._vocabulary, tokens, begin, request.end, words=request.words)
+        meta = {"segment": request.utterance.number, "language": LANGUAGE, **told}
+        return Output(slot, "final", request.end, meta=meta)
+
+    def _begin(self, utterance: Utterance) -> int:
+        """The sample at which the first frame is centred."""
+        return utterance.start // self._hop * self._hop
+
+    def _position(self, track: Track) -> int:
+        """End of the audio that the track has heard, in samples."""
+        return self._begin(track.utterance) + track.mels * self._hop
+
+
+def _can_write(vocabulary: Vocabulary, phrase: str) -> bool:
+    try:
+        return bool(vocabulary.encode(phrase))
+    except VocabularyError:
+        return False

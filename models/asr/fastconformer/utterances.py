@@ -1,0 +1,75 @@
+"""What a stream wants heard: the utterance it follows, the final texts it waits for, and how far the network is."""
+
+from dataclasses import dataclass, field
+
+from models.asr.fastconformer.decoder import Token
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """Audio from sample `start` on, heard with a look-ahead in encoder frames, in which `phrases` are likely."""
+
+    number: int
+    start: int
+    lookahead: int
+    phrases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Request:
+    """The final text of an utterance, up to sample `end`, is asked for."""
+
+    utterance: Utterance
+    end: int
+    words: bool
+    slack_s: float
+
+
+@dataclass
+class Track:
+    """The utterance that a slot's network state is about: mel frames it has taken, tokens they made."""
+
+    utterance: Utterance
+    mels: int = 0
+    tokens: list[Token] = field(default_factory=list)
+
+
+@dataclass
+class Listener:
+    """State of one stream beside its audio and the network's. `release_pts`: nobody will ask for earlier audio."""
+
+    followed: Utterance | None = None
+    requests: list[Request] = field(default_factory=list)
+    track: Track | None = None
+    release_pts: int = 0
+    audio_slack_s: float = 0.0
+
+    @property
+    def needed_from(self) -> int:
+        """Audio before this sample is of no more use: neither asked for nor awaited by a request."""
+        return min([self.release_pts, *(request.utterance.start for request in self.requests)])
+
+    def known(self, number: int, start: int) -> Utterance | None:
+        """The utterance, if the network has begun to hear it or is about to."""
+        begun = [self.followed, self.track and self.track.utterance]
+        return next((other for other in begun if other and (other.number, other.start) == (number, start)), None)
+
+    def request(self, request: Request) -> None:
+        """Queue a request, in place of an unanswered one for its utterance."""
+        self.withdraw(request.utterance.number)
+        self.requests.append(request)
+
+    def unfollow(self, number: int) -> None:
+        """Stop following the utterance, if it is the one."""
+        if self.followed is not None and self.followed.number == number:
+            self.followed = None
+
+    def release(self, pts: int) -> None:
+        """Nobody will ask for audio before `pts` again: an utterance that began before it is over."""
+        self.release_pts = max(self.release_pts, pts)
+        if self.followed is not None and self.followed.start < self.release_pts:
+            self.followed = None
+
+    def withdraw(self, number: int) -> None:
+        """The utterance's final text is not wanted any more."""
+        self.requests = [request for request in self.requests if request.utterance.number != number]
