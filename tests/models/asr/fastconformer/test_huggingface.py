@@ -16,6 +16,7 @@ from models.asr.fastconformer.transducer import TransducerDecoder
 from tests.models.asr.fastconformer import small
 
 hf: Any = transformers
+SCALES = {"embedding": 2.0, "encoder_projector": 0.6, "decoder_projector": 0.8, "joint": 0.5}
 BLANK = small.VOCABULARY
 SIZES: dict[str, Any] = {
     "hidden_size": 32,
@@ -48,9 +49,6 @@ def network(layers: int = 2) -> Any:
     return model
 
 
-SCALES = {"embedding": 2.0, "encoder_projector": 0.4, "decoder_projector": 0.8, "joint": 0.5}
-
-
 def write(directory: Path, model: Any) -> None:
     model.save_pretrained(directory)
     tokenizer = hf.ParakeetTokenizer(tokenizer_object=tokenizers.Tokenizer.from_str(small.vocabulary().serialised()))
@@ -67,7 +65,7 @@ def test_tokens_are_those_of_generate(tmp_path: Path, layers: int) -> None:
     write(tmp_path, model)
     loaded = load(tmp_path)
     torch.manual_seed(5)
-    mels = torch.randn(3, 400, 16)
+    mels = 3 * torch.randn(3, 400, 16)
     lengths = torch.tensor([400, 250, 321])
     valid = torch.arange(400) < lengths[:, None]
     with torch.inference_mode():
@@ -83,7 +81,7 @@ def test_tokens_are_those_of_generate(tmp_path: Path, layers: int) -> None:
         decoder.reset(row)
         got = decoder.step([row], encoded[row : row + 1, : counts[row]])[0]
         assert [(token.id, token.frame) for token in got] == wanted
-        assert 20 < len(wanted) < 2 * counts[row]
+        assert len(wanted) > 20
 
 
 def test_configuration_and_text(tmp_path: Path) -> None:
