@@ -89,7 +89,7 @@ class Disturber:
         response = response * _gain(self._rng.uniform(-14, 2)) / np.sqrt(np.square(response).sum())
         response[: int(self._rng.uniform(0.001, 0.02) * SAMPLE_RATE_HZ)] = 0
         response[0] = 1
-        return response.astype(np.float32)
+        return np.asarray(response, np.float32)
 
     def _noise(self, samples: int, others: list[FloatArray]) -> FloatArray:
         """Coloured noise or babble with unit root mean square, float32 `[samples]`."""
@@ -99,7 +99,7 @@ class Disturber:
             spectrum = rfft(self._rng.standard_normal(_fft_size(samples), np.float32))
             slope = self._rng.uniform(0, 1.2)
             noise = irfft(spectrum / np.maximum(np.arange(len(spectrum), dtype=np.float32), 8) ** slope)[:samples]
-        return (noise / max(_rms(noise), _SILENT)).astype(np.float32)
+        return np.asarray(noise / max(_rms(noise), _SILENT), np.float32)
 
     def _telephoned(self, audio: FloatArray) -> FloatArray:
         spectrum = rfft(audio, _fft_size(len(audio)))
@@ -112,7 +112,7 @@ class Disturber:
         pressed = np.sign(narrow) * np.log1p(_MU * np.abs(narrow)) / np.log1p(_MU)
         pressed = np.round(pressed * 127) / 127
         expanded = np.sign(pressed) * np.expm1(np.abs(pressed) * np.log1p(_MU)) / _MU
-        return expanded.astype(np.float32)
+        return np.asarray(expanded, np.float32)
 
 
 def _warped(mels: Tensor, stretch: float) -> Tensor:

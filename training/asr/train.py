@@ -56,7 +56,7 @@ class Run:
             self._optimiser.step()
         self.step += 1
         self.audio_s += float(batch.frames.sum()) / 100
-        return {name: float(value) for name, value in parts.items()} | {"norm": float(norm)}
+        return {name: float(value.detach()) for name, value in parts.items()} | {"norm": float(norm)}
 
     def save(self, vocabulary: Vocabulary) -> None:
         """Write the checkpoint and what resuming needs, each in one move."""
