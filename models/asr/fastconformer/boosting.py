@@ -126,8 +126,8 @@ class PhrasePool:
 
     def __init__(self, capacity: int, vocabulary: int, device: torch.device) -> None:
         self._slots: list[Boosting | None] = [None] * capacity
-        self._first_gain = torch.zeros(capacity, vocabulary, device=device)
-        self._first_state = torch.zeros(capacity, vocabulary, dtype=torch.long, device=device)
+        self._first_gains = torch.zeros(capacity, vocabulary, device=device)
+        self._first_states = torch.zeros(capacity, vocabulary, dtype=torch.long, device=device)
         self._base = torch.zeros(capacity, dtype=torch.long, device=device)
         self._merge()
 
@@ -136,8 +136,8 @@ class PhrasePool:
         if boosting is self._slots[slot]:
             return
         self._slots[slot] = boosting
-        self._first_gain[slot] = 0 if boosting is None else boosting.first_gains
-        self._first_state[slot] = 0 if boosting is None else boosting.first_states
+        self._first_gains[slot] = 0 if boosting is None else boosting.first_gains
+        self._first_states[slot] = 0 if boosting is None else boosting.first_states
         self._merge()
 
     @property
@@ -156,13 +156,18 @@ class PhrasePool:
         """
         if self.empty:
             return logits.argmax(-1), states
+        gains, following = self.arcs(slots, states)
+        tokens = (logits + gains).argmax(-1)
+        return tokens, following.gather(1, tokens[:, None])[:, 0]
+
+    def arcs(self, slots: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
+        """What every token gains and the state after it, both `[N, vocabulary]`, from the states `[N]` of `slots`."""
         automaton = self._base[slots] + states
         arcs, rows = ranges(self._begins[automaton], self._counts[automaton])
-        gain, following = self._first_gain[slots], self._first_state[slots]
-        gain[rows, self._tokens[arcs]] = self._gains[arcs]
+        gains, following = self._first_gains[slots], self._first_states[slots]
+        gains[rows, self._tokens[arcs]] = self._gains[arcs]
         following[rows, self._tokens[arcs]] = self._states[arcs]
-        tokens = (logits + gain).argmax(-1)
-        return tokens, following.gather(1, tokens[:, None])[:, 0]
+        return gains, following
 
     def _merge(self) -> None:
         """All slots' lists one after the other; the first state of all is that of slots without phrases."""
