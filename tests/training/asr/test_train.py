@@ -30,7 +30,7 @@ lookaheads = [1, 6]
 prediction_width = 16
 joint_width = 16
 [optimisation]
-batch_s = 8.0
+batch_s = 16.0
 learning_rate = 6e-3
 warmup = 20
 dropout = 0.0
@@ -84,8 +84,9 @@ def test_odds_go_with_lookaheads(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_what_was_trained_is_recognised(tmp_path: Path) -> None:
-    run(tmp_path, 300)
+    run(tmp_path, 240)
     network, tokens = load(tmp_path / "out")
     said = "cab bc"
     audio = torch.from_numpy(tones(said))[None]
