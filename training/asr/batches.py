@@ -29,6 +29,8 @@ class Utterance(msgspec.Struct, frozen=True):
     audio_filepath: str
     duration: float
     text: str
+    engine: str = ""
+    source: str = ""
 
 
 class Batch(NamedTuple):
@@ -74,25 +76,39 @@ def collate(mels: Sequence[Tensor], tokens: Sequence[Sequence[int]]) -> Batch:
 class Batches(IterableDataset[Batch]):
     """Endless batches of about `batch_s` seconds. Manifests are read anew every epoch, so they may grow meanwhile."""
 
-    def __init__(self, manifests: Sequence[Path], recipe: Recipe, vocabulary: Vocabulary, seed: int) -> None:
+    def __init__(
+        self, manifests: Sequence[Path], recipe: Recipe, vocabulary: Vocabulary, seed: int, step: int = 0
+    ) -> None:
+        """The first batch is that of `step`."""
         self._manifests = manifests
         self._recipe = recipe
         self._vocabulary = vocabulary
         self._seed = seed
+        self._step = step
 
     def __iter__(self) -> Iterator[Batch]:
         torch.set_num_threads(1)
-        rng = np.random.default_rng(self._seed)
+        rng = np.random.default_rng((self._seed, self._step))
         disturber = Disturber(self._recipe.disturbance, rng)
         frontend = Frontend(self._recipe.frontend)
         while True:
             utterances = [u for manifest in self._manifests for u in read_manifest(manifest)]
-            for batch in self._epoch(utterances, rng):
+            how = self._recipe.optimisation
+            longest = how.short_s if self._step < how.short_steps else self._recipe.disturbance.max_joined_s
+            for batch in self._epoch(utterances, longest, rng):
                 yield self._make(batch, utterances, disturber, frontend, rng)
+                self._step += 1
+                if self._step == how.short_steps:
+                    break
 
-    def _epoch(self, utterances: list[Utterance], rng: np.random.Generator) -> Iterator[list[list[Utterance]]]:
-        """Each utterance once, in batches of groups that are joined; groups of a batch are about equally long."""
-        groups = self._joined([utterances[i] for i in rng.permutation(len(utterances))], rng)
+    def _epoch(
+        self, utterances: list[Utterance], longest: float, rng: np.random.Generator
+    ) -> Iterator[list[list[Utterance]]]:
+        """Each utterance of up to `longest` seconds once, in batches of groups that are joined; groups of a batch are
+        about equally long.
+        """
+        utterances = [u for u in utterances if u.duration <= longest]
+        groups = self._joined([utterances[i] for i in rng.permutation(len(utterances))], longest, rng)
         limit = self._recipe.optimisation.batch_s
         size = max(1, round(_POOL_BATCHES * limit / (sum(u.duration for u in utterances) / len(groups))))
         for start in range(0, len(groups), size):
@@ -104,11 +120,11 @@ class Batches(IterableDataset[Batch]):
                 batches[-1].append(group)
             yield from (batches[i] for i in rng.permutation(len(batches)))
 
-    def _joined(self, utterances: list[Utterance], rng: np.random.Generator) -> list[list[Utterance]]:
-        how = self._recipe.disturbance
+    def _joined(self, utterances: list[Utterance], longest: float, rng: np.random.Generator) -> list[list[Utterance]]:
+        join = self._recipe.disturbance.join
         groups: list[list[Utterance]] = []
         for utterance in utterances:
-            if groups and rng.random() < how.join and _seconds(groups[-1]) + utterance.duration < how.max_joined_s:
+            if groups and rng.random() < join and _seconds(groups[-1]) + utterance.duration < longest:
                 groups[-1].append(utterance)
             else:
                 groups.append([utterance])

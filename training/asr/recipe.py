@@ -12,6 +12,11 @@ class Optimisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     batch_s: float = 80.0
     """Audio in a step, seconds."""
+    short_steps: int = 0
+    """Steps at first that take only utterances of up to `short_s`: CTC finds its alignment sooner (Amodei et al. 2016,
+    "SortaGrad").
+    """
+    short_s: float = 3.0
     learning_rate: float = 1.5e-3
     warmup: int = 400
     decay: float = 0.25
@@ -44,7 +49,8 @@ class Disturbance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """300 to 3400 Hz in 8-bit mu-law."""
     join: float = 0.25
     """Another utterance follows in the same one."""
-    max_joined_s: float = 15.0
+    max_joined_s: float = 16.0
+    """No utterance is longer; those that are longer on their own are left out."""
     silence: float = 0.02
     """Nothing is said, and there is noise."""
     warp: float = 0.6

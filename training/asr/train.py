@@ -113,7 +113,7 @@ def main(
         torch.manual_seed(seed + run.step)
     elif start is not None:
         run.network.load_state_dict(load(start).network.state_dict())
-    batches = Batches(manifests, recipe, vocabulary, seed + run.step)
+    batches = Batches(manifests, recipe, vocabulary, seed, run.step)
     loader = DataLoader(batches, batch_size=None, num_workers=1, prefetch_factor=_PREFETCHED_BATCHES)
     began, heard = time.monotonic(), run.audio_s
     for batch in loader:

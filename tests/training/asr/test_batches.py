@@ -1,6 +1,7 @@
 import itertools
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -42,6 +43,18 @@ def test_joined_utterances_say_both_texts(tmp_path: Path) -> None:
     manifest = write_corpus(tmp_path, 12)
     batch = next(iter(Batches([manifest], recipe(join=1.0), vocabulary(), seed=0)))
     assert max(batch.tokens_each) > 2 * len("abc bca")
+
+
+def test_the_first_steps_take_only_short_utterances(tmp_path: Path) -> None:
+    manifest = write_corpus(tmp_path, 40)
+    how = Optimisation(batch_s=8, short_steps=3, short_s=1.1)
+    batches = Batches([manifest], msgspec.structs.replace(recipe(), optimisation=how), vocabulary(), seed=0)
+    first: list[int] = []
+    later: list[int] = []
+    for number, batch in enumerate(itertools.islice(batches, 12)):
+        (first if number < 3 else later).append(int(batch.tokens_each.max()))
+    assert max(first) == len(" ab ca")
+    assert max(later) == len(" cab abc")
 
 
 def test_a_silent_utterance_has_no_tokens(tmp_path: Path) -> None:
