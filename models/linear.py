@@ -21,6 +21,11 @@ _ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
 _ONEDNN_NAMES = {"none": "none", "relu": "relu", "silu": "swish"}
 
 
+def fastest_dtype() -> torch.dtype:
+    """bfloat16 where the processor multiplies it in hardware, float32 elsewhere."""
+    return torch.bfloat16 if torch.cpu.get_capabilities().get("amx_bf16", False) else torch.float32
+
+
 def pack(weight: Tensor, bias: Tensor | None = None, activation: Activation = "none") -> Linear:
     """A linear layer for `weight` `[out, in]` and `bias` `[out]`, in the weight's dtype and on its device.
 

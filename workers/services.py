@@ -3,18 +3,26 @@
 Each loads its networks' libraries itself: a worker holds in memory only what it serves.
 """
 
-from pathlib import Path
+from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.asr.checkpoints import is_whisper
+from models.base import StreamModel
 from models.catalog import ensure
 from workers.service import Service
 from workers.settings import WorkerSettings
+
+if TYPE_CHECKING:
+    from models.asr.fastconformer.model import FastConformerStream
+    from models.asr.whisper.model import Whisper
 
 
 def listen(settings: WorkerSettings) -> Service:
     """Voice activity, end of turn and transcripts of one audio stream (16 kHz mono PCM)."""
     import torch
 
-    from models.asr.whisper.model import Whisper
     from models.vad.silero import SileroVad
     from models.vad.smart_turn import SmartTurn
 
@@ -22,8 +30,36 @@ def listen(settings: WorkerSettings) -> Service:
     slots = settings.slots
     vad = SileroVad(_checkpoint(settings, settings.vad_model), slots)
     turn = SmartTurn(_checkpoint(settings, settings.turn_model), slots)
-    asr = Whisper(_checkpoint(settings, settings.asr_model), slots, threads=settings.threads)
-    return Service("listen", lanes=[[vad, turn], [asr]], device="cpu")
+    recognisers = [[recogniser] for recogniser in _recognisers(settings)]
+    return Service("listen", lanes=[[vad, turn], *recognisers], device="cpu")
+
+
+def _recognisers(settings: WorkerSettings) -> list[StreamModel]:
+    """One that does everything, or one for the text that forms while someone speaks and one for the final text."""
+    asr = _checkpoint(settings, settings.asr_model)
+    if is_whisper(asr):
+        return [_whisper(asr, settings)]
+    if not settings.asr_final_model:
+        return [_fastconformer(asr, settings)]
+    final = _checkpoint(settings, settings.asr_final_model)
+    partial = _fastconformer(asr, settings, finals=False)
+    if is_whisper(final):
+        return [partial, _whisper(final, settings, not_followed=frozenset({None, *partial.languages}))]
+    return [partial, _fastconformer(final, settings, partials=False)]
+
+
+def _whisper(directory: Path, settings: WorkerSettings, **options: Any) -> Whisper:
+    from models.asr.whisper.model import Whisper
+
+    return Whisper(directory, settings.slots, threads=settings.threads, **options)
+
+
+def _fastconformer(directory: Path, settings: WorkerSettings, **options: Any) -> FastConformerStream:
+    from models.asr.fastconformer.model import FastConformerStream
+    from models.linear import fastest_dtype
+
+    lookahead_ms, dtype = settings.asr_lookahead_ms, fastest_dtype()
+    return FastConformerStream(directory, settings.slots, lookahead_ms=lookahead_ms, dtype=dtype, **options)
 
 
 def think(settings: WorkerSettings) -> Service:

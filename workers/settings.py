@@ -41,6 +41,13 @@ class WorkerSettings(CommonSettings):
     vad_model: str = Field("silero-vad", description="Checkpoint of the voice activity detector.")
     turn_model: str = Field("smart-turn", description="Checkpoint of the end-of-turn model.")
     asr_model: str = Field("whisper-base", description="Checkpoint of the speech recogniser.")
+    asr_final_model: str | None = Field(
+        "whisper-base",
+        description="Checkpoint that gives the final texts if `asr_model` is a FastConformer; none if empty.",
+    )
+    asr_lookahead_ms: int = Field(
+        80, ge=0, description="How far a FastConformer looks ahead, where a session does not say."
+    )
     tts_model: str = Field("kokoro", description="Checkpoint of the speech synthesiser.")
     tts_voices: str = Field("kokoro-voices", description="Checkpoint of its voices.")
     lm_model: str = Field("smollm2-135m-instruct", description="Checkpoint of the language model.")

@@ -11,11 +11,6 @@ from models.tts.source import HarmonicSource
 _BLOCKS = 4
 
 
-def fastest_dtype() -> torch.dtype:
-    """bfloat16 where the processor multiplies it in hardware, float32 elsewhere."""
-    return torch.bfloat16 if torch.cpu.get_capabilities().get("amx_bf16", False) else torch.float32
-
-
 class Decoder:
     """Frames of 25 ms to 600 samples each. Nothing is random: the same frames make the same audio."""
 

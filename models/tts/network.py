@@ -10,9 +10,10 @@ import torch
 from safetensors.numpy import load_file
 
 from models.audio import FloatArray
+from models.linear import fastest_dtype
 from models.onnx import open_session
 from models.tts.checkpoint import Checkpoint
-from models.tts.decoder import Decoder, fastest_dtype
+from models.tts.decoder import Decoder
 
 SAMPLE_RATE_HZ = 24_000
 FRAME_SAMPLES = 600

@@ -24,7 +24,7 @@ from models.audio import BYTES_PER_SAMPLE, SAMPLE_RATE_HZ, AudioRing, HeldAudio
 from models.base import Message, Output, Pending, StreamError, StreamModel
 
 LANGUAGE = "en"
-"""What the checkpoints understand that streaming FastConformers exist for."""
+"""What checkpoints of streaming FastConformers were trained on."""
 MAX_REQUESTS = 512
 """More than commits of the shortest length can make of one credit window."""
 MAX_OVERRUN_S = 0.5
@@ -40,6 +40,10 @@ class Step(NamedTuple):
     mels: int
     first: bool
     last: bool
+
+    def __str__(self) -> str:
+        """Without the length of a tail: metrics are kept for each name."""
+        return f"{_FRAME_MS * self.lookahead} ms" + ", first" * self.first + ", tail" * self.last
 
 
 class _Snapshot(msgspec.Struct, array_like=True, frozen=True):
@@ -63,7 +67,7 @@ class FastConformerStream(StreamModel):
 
     def __init__(
         self,
-        path: Path,
+        directory: Path,
         capacity: int,
         *,
         window_s: float = 30.0,
@@ -73,13 +77,13 @@ class FastConformerStream(StreamModel):
         finals: bool = True,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        """`path` is a checkpoint; each slot can hold `window_s` seconds of unreleased audio.
+        """`directory` holds a checkpoint; each slot can hold `window_s` seconds of unreleased audio.
 
         `lookahead_ms` is that of followed utterances that do not choose one, the checkpoint's default if None. Without
         `partials` or `finals` another model does that work. Raises CheckpointError, and StreamError for a look-ahead
         that the checkpoint was not trained for.
         """
-        network, self._vocabulary = load(path)
+        network, self._vocabulary = load(next(directory.glob("*.nemo"), directory))
         config = network.config
         samples = round(window_s * SAMPLE_RATE_HZ)
         self.capacity = capacity
@@ -96,6 +100,11 @@ class FastConformerStream(StreamModel):
         self._ring = AudioRing(capacity, samples, self._frontend.history_samples)
         self._listeners = [Listener() for _ in range(capacity)]
         self._boosting = lru_cache(_CACHED_PHRASES)(self._compile)
+
+    @property
+    def languages(self) -> frozenset[str]:
+        """ISO-639-1 codes of the languages it knows."""
+        return frozenset({LANGUAGE})
 
     @property
     def lookaheads_ms(self) -> tuple[int, ...]:

@@ -50,10 +50,12 @@ class Whisper(StreamModel):
         max_batch: int = 1,
         partials: bool = True,
         finals: bool = True,
+        not_followed: frozenset[str | None] = frozenset(),
     ) -> None:
         """`directory` holds the checkpoint; each slot can hold `window_s` seconds of unreleased audio.
 
-        Without `partials` or `finals` the other instance of a pair does that work.
+        Without `partials` or `finals` the other model of a pair does that work; it also makes the partials of the
+        languages `not_followed`, where None stands for one that was not given.
         """
         samples = round(window_s * SAMPLE_RATE_HZ)
         self.capacity = capacity
@@ -61,6 +63,7 @@ class Whisper(StreamModel):
         self.window = samples * BYTES_PER_SAMPLE
         self._partials = partials
         self._finals = finals
+        self._not_followed = not_followed
         self._network = WhisperNetwork(directory, threads)
         self._ring = AudioRing(capacity, samples)
         self._listeners = [Listener() for _ in range(capacity)]
@@ -119,6 +122,8 @@ class Whisper(StreamModel):
         self._check_held(slot, message.pts, "pts")
         language = self._language(meta["language"])
         listener.follow(meta["segment"], message.pts, language, self._prompt(meta["prompt"]))
+        if language in self._not_followed:
+            listener.unfollow(meta["segment"])
 
     def _transcribe(self, slot: int, message: Message) -> None:
         listener, meta = self._listeners[slot], message.meta

@@ -1,5 +1,6 @@
 """A network with random weights that says something else at every sound."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -65,3 +66,16 @@ def checkpoint(network: FastConformer, directory: Path) -> Path:
     """Write the network as a checkpoint."""
     save(directory, network, small.vocabulary(), torch.float32)
     return directory
+
+
+def catalogue(path: Path, **directories: Path) -> Path:
+    """Write a catalogue of checkpoints, by name, in directories."""
+    entries = []
+    for name, directory in directories.items():
+        entries.append(f'[checkpoints.{name}]\nsource = "path"\npath = "{directory}"\n')
+        entries.append('description = "random weights"\nlicence = "none"\norigin = "a test"\n')
+        for file in sorted(directory.iterdir()):
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            entries.append(f'files."{file.name}" = {{ sha256 = "{digest}" }}\n')
+    path.write_text("".join(entries))
+    return path
