@@ -91,6 +91,12 @@ def transcribe(
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
     language: Language = None,
+    lookahead: Annotated[
+        str | None, typer.Option(help="How far ahead of its words the recogniser looks: 0ms, 80ms, 480ms or 1040ms.")
+    ] = None,
+    phrase: Annotated[
+        list[str] | None, typer.Option(help="A name or phrase that is likely to be said; may be repeated.")
+    ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Send a file as fast as the server takes it.")] = False,
 ) -> None:
     """Print words while they are spoken: a file at real-time pace, or the microphone."""
@@ -98,7 +104,8 @@ def transcribe(
 
     _check_url(url)
     _check_source(file, mic)
-    raise typer.Exit(asyncio.run(run(file, url, api_key, language, paced=not fast)))
+    options = {"api_key": api_key, "language": language, "phrases": phrase or (), "lookahead_ms": _lookahead(lookahead)}
+    raise typer.Exit(asyncio.run(run(file, url, paced=not fast, **options)))
 
 
 @cli.command()
@@ -167,6 +174,19 @@ def voices() -> None:
 def _refuse(message: str) -> NoReturn:
     _complain(message)
     raise typer.Exit(2)
+
+
+def _lookahead(given: str | None) -> int | None:
+    """Milliseconds of `80ms` or `80`."""
+    if given is None:
+        return None
+    from millstream.transcription import DELAYS
+
+    named = {str(lookahead_ms): lookahead_ms for lookahead_ms in DELAYS}
+    plain = given.lower().removesuffix("ms").strip()
+    if plain not in named:
+        _refuse(f"--lookahead: {given!r} is none of {', '.join(f'{name}ms' for name in named)}")
+    return named[plain]
 
 
 def _check_url(url: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -13,13 +14,16 @@ from app.live_text import LiveText
 from app.rest.audio_file import NotAudio
 
 
-async def run(file: Path | None, url: str, api_key: str | None, language: str | None, *, paced: bool) -> int:
-    """Transcribe a file or, if there is none, the microphone. Returns the exit code."""
+async def run(file: Path | None, url: str, *, paced: bool, **options: Any) -> int:
+    """Transcribe a file or, if there is none, the microphone; `options` as `millstream.transcribe` takes them.
+
+    Returns the exit code.
+    """
     exit_code = 0
     console, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         async with (
-            millstream.transcribe(url, api_key=api_key, language=language) as transcription,
+            millstream.transcribe(url, **options) as transcription,
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(_send(transcription, file_pieces(file, paced=paced) if file else microphone()))

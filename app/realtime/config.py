@@ -24,6 +24,10 @@ OPENAI_TRANSCRIBERS = frozenset(
 """Names that stock clients ask for; this server's own recogniser answers to all of them."""
 
 Milliseconds = Annotated[int, Meta(ge=0, le=10_000)]
+Delay = Literal["minimal", "low", "medium", "high", "xhigh"]
+LOOKAHEADS_MS: dict[Delay, int] = {"minimal": 0, "low": 80, "medium": 480, "high": 1040, "xhigh": 1040}
+"""How far a streaming recogniser looks ahead of what it writes: FastConformers are trained for no others."""
+Keywords = Annotated[list[Annotated[str, Meta(max_length=100)]], Meta(max_length=256)]
 Prompt = Annotated[str, Meta(max_length=4_096)]
 
 
@@ -81,8 +85,8 @@ class Transcription(_Strict, frozen=True):
     language: Annotated[str, Meta(max_length=16)] | None = None
     languages: list[str] | None = None
     prompt: Prompt | None = None
-    keywords: Annotated[list[Annotated[str, Meta(max_length=128)]], Meta(max_length=256)] | None = None
-    delay: Literal["minimal", "low", "medium", "high", "xhigh"] | None = None
+    keywords: Keywords | None = None
+    delay: Delay | None = None
 
 
 class AudioInputUpdate(_Strict, frozen=True):
@@ -124,12 +128,14 @@ class SessionConfig(_Strict, frozen=True):
 
     def pipeline(self) -> TranscribeConfig:
         """What the transcription pipeline needs to know of it."""
-        transcription = self.transcription
+        transcription = self.transcription or Transcription()
         return TranscribeConfig(
             detection=_detection(self.turn_detection),
-            transcribe=transcription is not None,
-            language=transcription.language if transcription else None,
-            prompt=_prompt(transcription) if transcription else None,
+            transcribe=self.transcription is not None,
+            language=transcription.language,
+            prompt=prompt_with(transcription.prompt, transcription.keywords),
+            phrases=transcription.keywords or [],
+            lookahead_ms=LOOKAHEADS_MS[transcription.delay] if transcription.delay else None,
             words=LOGPROBS in self.include,
         )
 
@@ -167,9 +173,9 @@ def _detection(request: ServerVadRequest | SemanticVadRequest | None) -> Detecti
     return None
 
 
-def _prompt(transcription: Transcription) -> str | None:
-    """The recogniser takes keywords as a prompt that mentions them."""
-    parts = [transcription.prompt or "", ", ".join(transcription.keywords or [])]
+def prompt_with(prompt: str | None, keywords: list[str] | None) -> str | None:
+    """A recogniser that cannot take keywords takes a prompt that mentions them."""
+    parts = [prompt or "", ", ".join(keywords or [])]
     return " ".join(part for part in parts if part) or None
 
 
@@ -177,7 +183,7 @@ def _shown_transcription(transcription: Transcription | None, model: str) -> dic
     if transcription is None:
         return None
     shown: dict[str, Any] = msgspec.to_builtins(transcription)
-    return shown | {"model": transcription.model or model, "delay": None, "languages": None}
+    return shown | {"model": transcription.model or model, "languages": None}
 
 
 def shown_detection(request: ServerVadRequest | SemanticVadRequest) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from app.errors import ApiError
 from app.gateway import Gateway, TooManySessions, gateway_of
-from app.realtime.config import OPENAI_TRANSCRIBERS
+from app.realtime.config import OPENAI_TRANSCRIBERS, Keywords, prompt_with
 from app.rest.audio_file import NotAudio, decode
 from app.rest.background import BACKGROUND_SLACK_S, StreamedResponse, begun, sse_data, sse_error, unless_gone
 from app.rest.file_session import Event, Finished, TranscriptionFailed, transcribe_file
@@ -34,7 +34,7 @@ class TranscriptionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
     model: str
     language: Annotated[str, Meta(max_length=16)] | None = None
     prompt: Annotated[str, Meta(max_length=4_096)] | None = None
-    keywords: list[str] = []
+    keywords: Keywords = []
     response_format: Literal["json", "text", "verbose_json", "srt", "vtt"] = "json"
     timestamp_granularities: tuple[Literal["word", "segment"], ...] = ("segment",)
     stream: bool = False
@@ -47,7 +47,8 @@ class TranscriptionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
         return TranscribeConfig(
             detection=None,
             language=self.language,
-            prompt=" ".join(part for part in (self.prompt or "", ", ".join(self.keywords)) if part) or None,
+            prompt=prompt_with(self.prompt, self.keywords),
+            phrases=self.keywords,
             words="word" in self.timestamp_granularities,
             partial_slack_s=BACKGROUND_SLACK_S,
             final_slack_s=BACKGROUND_SLACK_S,

@@ -58,7 +58,11 @@ def test_fast(server: Server, tmp_path: Path) -> None:
     path = tmp_path / "talk.mp3"
     path.write_bytes(file(in_a_row(names, 1.0), "mp3", "libmp3lame"))
     started = time.monotonic()
-    run = millstream("transcribe", str(path), "--fast", "--language", "en", MILLSTREAM_URL=server.url)
+    run = millstream(
+        *("transcribe", str(path), "--fast", "--language", "en"),
+        *("--lookahead", "480ms", "--phrase", "Dashwood", "--phrase", "Norland"),
+        MILLSTREAM_URL=server.url,
+    )
     took_s = time.monotonic() - started
 
     assert (run.returncode, run.stderr) == (0, "")
@@ -103,6 +107,13 @@ def test_no_such_file() -> None:
 def test_neither_file_nor_microphone() -> None:
     run = millstream("transcribe")
     assert_told(run, 2, "--mic")
+
+
+@pytest.mark.parametrize("lookahead", ["81ms", "fast", ""])
+def test_bad_lookahead(lookahead: str) -> None:
+    run = millstream("transcribe", str(FILE), "--lookahead", lookahead)
+    assert_told(run, 2, "--lookahead")
+    assert "0ms, 80ms, 480ms, 1040ms" in run.stderr
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://127.0.0.1"])

@@ -235,7 +235,7 @@ async def _deaf(server: Server, key: str | None = None) -> AsyncIterator[None]:
 
 async def _provoke(connection: ClientConnection) -> None:
     """Events that are answered at length."""
-    transcription = {"keywords": ["x" * 128] * 256}
+    transcription = {"keywords": ["x" * 100] * 256}
     session = {"type": "transcription", "audio": {"input": {"transcription": transcription}}}
     event = json.dumps({"type": "session.update", "session": session})
     with suppress(ConnectionClosed):

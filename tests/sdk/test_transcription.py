@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,6 +112,22 @@ async def test_bad_option(server: Server, options: dict[str, object], param: str
     assert caught.value.param is not None
     assert caught.value.param.startswith(param)
     assert caught.value.code == "invalid_value"
+
+
+@pytest.mark.parametrize("lookahead_ms", [-80, 100, 2_000])
+async def test_unknown_lookahead(lookahead_ms: int) -> None:
+    with pytest.raises(ValueError, match=f"lookahead_ms must be one of 0, 80, 480, 1040; got {lookahead_ms}"):
+        async with millstream.transcribe(lookahead_ms=lookahead_ms):
+            pass
+
+
+@pytest.mark.parametrize("lookahead_ms", [0, 1_040])
+async def test_lookahead_and_phrases(server: Server, lookahead_ms: int) -> None:
+    options: dict[str, Any] = {"lookahead_ms": lookahead_ms, "phrases": ["Dashwood", "Norland Park"]}
+    async with millstream.transcribe(server.url, **options) as transcription:
+        events = await heard(transcription, clip(NAME) + silence(1))
+
+    assert said(_text(events), REFERENCE[NAME]) <= 0.1
 
 
 async def test_key(guarded_server: Server) -> None:

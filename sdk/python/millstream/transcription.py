@@ -1,6 +1,6 @@
 """Live transcription over the Realtime protocol."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,6 +13,9 @@ _END_MARK = "end"
 _COMMIT_EMPTY = "input_audio_buffer_commit_empty"
 _SLOWED_DOWN = "rate_limit_exceeded"
 """The server reads more slowly for a while; nothing is lost, and `send` waits."""
+
+DELAYS = {0: "minimal", 80: "low", 480: "medium", 1040: "high"}
+"""The protocol's names of look-aheads in milliseconds."""
 
 
 class Transcription:
@@ -71,20 +74,32 @@ async def transcribe(
     *,
     api_key: str | None = None,
     language: str | None = None,
+    lookahead_ms: int | None = None,
+    phrases: Sequence[str] = (),
     turn_detection: dict[str, Any] | None = None,
 ) -> AsyncIterator[Transcription]:
     """Open a live transcription on the server at `url`.
 
-    `turn_detection` is the protocol's object, for instance `{"type": "semantic_vad"}`; without it the server ends turns
-    after half a second of silence. Raises OSError if the server cannot be reached, ServerError if it refuses.
+    `lookahead_ms` is how far a streaming recogniser looks ahead of the words it writes: one of `DELAYS`; more is more
+    accurate. `phrases` are likely to be said. `turn_detection` is the protocol's object, for instance
+    `{"type": "semantic_vad"}`; without it the server ends turns after half a second of silence. Raises OSError if the
+    server cannot be reached, ServerError if it refuses, ValueError for an unknown look-ahead.
     """
+    options: dict[str, Any] = {"language": language, "keywords": list(phrases)}
+    if lookahead_ms is not None:
+        options["delay"] = delay(lookahead_ms)
+    audio_input: dict[str, Any] = {"transcription": {name: value for name, value in options.items() if value}}
+    if turn_detection:
+        audio_input["turn_detection"] = turn_detection
     async with connected(url, "/v1/realtime?intent=transcription", api_key) as connection:
         transcription = Transcription(connection)
-        audio_input: dict[str, Any] = {}
-        if language:
-            audio_input["transcription"] = {"language": language}
-        if turn_detection:
-            audio_input["turn_detection"] = turn_detection
-        if audio_input:
+        if audio_input["transcription"] or turn_detection:
             await transcription.update(audio_input)
         yield transcription
+
+
+def delay(lookahead_ms: int) -> str:
+    """The protocol's name of a look-ahead. Raises ValueError."""
+    if lookahead_ms not in DELAYS:
+        raise ValueError(f"lookahead_ms must be one of {', '.join(map(str, DELAYS))}; got {lookahead_ms}")
+    return DELAYS[lookahead_ms]

@@ -192,7 +192,7 @@ def test_what_is_not_implemented_is_accepted_and_reads_null() -> None:
     client = Client()
     (updated,) = client.update(
         noise_reduction={"type": "near_field"},
-        transcription={"model": "gpt-4o-mini-transcribe", "delay": "low", "languages": ["en", "de"]},
+        transcription={"model": "gpt-4o-mini-transcribe", "languages": ["en", "de"]},
         turn_detection={
             "type": "server_vad",
             "create_response": True,
@@ -202,7 +202,6 @@ def test_what_is_not_implemented_is_accepted_and_reads_null() -> None:
     )
     shown = updated["session"]["audio"]["input"]
     assert shown["noise_reduction"] is None
-    assert shown["transcription"]["delay"] is None
     assert shown["transcription"]["languages"] is None
     for name in ("create_response", "interrupt_response", "idle_timeout_ms"):
         assert shown["turn_detection"][name] is None
@@ -229,7 +228,21 @@ def test_keywords_and_prompt_reach_the_recogniser() -> None:
     client.speak(3)
     (request,) = client.stream.kinds("transcribe")
     assert request.meta["prompt"] == "A talk. Zürich, Aare"
+    assert request.meta["phrases"] == ["Zürich", "Aare"]
     assert request.meta["language"] == "fr"
+
+
+@pytest.mark.parametrize(
+    ("delay", "lookahead_ms"),
+    [(None, None), ("minimal", 0), ("low", 80), ("medium", 480), ("high", 1_040), ("xhigh", 1_040)],
+)
+def test_the_delay_is_how_far_the_recogniser_looks_ahead(delay: str | None, lookahead_ms: int | None) -> None:
+    client = Client(said(1, 2, "hello"))
+    (updated,) = client.update(transcription={"delay": delay})
+    client.speak(3)
+    assert updated["session"]["audio"]["input"]["transcription"]["delay"] == delay
+    for kind in ("follow", "transcribe"):
+        assert [push.meta["lookahead_ms"] for push in client.stream.kinds(kind)] == [lookahead_ms]
 
 
 @pytest.mark.parametrize("include", [None, [], [LOGPROBS]])

@@ -160,6 +160,16 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
         "invalid_value",
         "session.audio.input.transcription.prompt",
     ),
+    "unknown delay": (
+        audio_input(transcription={"delay": "80ms"}),
+        "invalid_value",
+        "session.audio.input.transcription.delay",
+    ),
+    "keyword too long": (
+        audio_input(transcription={"keywords": ["fine", "x" * 101]}),
+        "invalid_value",
+        "session.audio.input.transcription.keywords[1]",
+    ),
     "too many keywords": (
         audio_input(transcription={"keywords": ["x"] * 257}),
         "invalid_value",
