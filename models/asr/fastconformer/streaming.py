@@ -29,7 +29,7 @@ def chunk_mels(lookahead: int, first: bool) -> int:
 
 
 class _Kept(NamedTuple):
-    """What convolutions keep of their input: each stage `[B, 1, bins, channels]`, blocks `[layers, B, k - 1, width]`."""
+    """Inputs that convolutions keep: stages each `[B, 1, bins, channels]`, blocks `[layers, B, kernel - 1, width]`."""
 
     stages: list[Tensor]
     blocks: Tensor
@@ -138,8 +138,7 @@ class StreamingEncoder:
     def _places(self, slot: int, held: int) -> Tensor:
         """Where in its ring the last `held` frames of a slot are, in the order of time."""
         frames = int(self._frames[slot])
-        used = self.config.left_context + int(self._lookaheads[slot]) + 1
-        return (torch.arange(frames - held, frames) % used).to(self._device)
+        return (torch.arange(frames - held, frames) % self._ring).to(self._device)
 
     def _first(self, slots: Sequence[int], lookahead: int) -> bool:
         """Whether the slots are before their first chunk."""
@@ -169,13 +168,10 @@ class StreamingEncoder:
         return hidden.view(len(slots), -1, self.config.width), _Kept(stages, torch.stack(blocks))
 
     def _window(self, slots: Sequence[int], frames: int, chunk: int) -> Window:
-        """The slots' rings are at different places; a ring uses `left_context + chunk` places, a multiple of `chunk`.
-
-        A tail writes where the next step will, which no one sees.
-        """
+        """Each slot is at its own place of its ring. A tail writes where the next step will, which no one sees."""
         left = self.config.left_context
         where = torch.tensor([slots, self._frames[slots].tolist()], device=self._device)[..., None]
         times = where[1] + torch.arange(-left, frames, device=self._device)
-        places = where[0] * self._ring + times % (left + chunk)
+        places = where[0] * self._ring + times % self._ring
         bias = self._zeros(*times.shape).masked_fill(times < 0, -math.inf)[:, None, None]
         return Window(len(slots), left, chunk, places[:, left:].flatten(), places.flatten(), bias)
