@@ -286,3 +286,13 @@ def test_a_pair_of_instances_shares_the_work(checkpoint: Callable[[str], Path], 
         assert [pending.bucket for pending in whisper.pending()] == [bucket]
         whisper.push(0, Message("release", 40_000))
         assert whisper.consumed(0) == (80_000 if partials else 0)
+
+
+def test_languages_that_another_model_follows(checkpoint: Callable[[str], Path], speech: Speech) -> None:
+    whisper = Whisper(checkpoint("whisper-base"), capacity=1, not_followed=frozenset({None, "en"}))
+    whisper.push(0, Message("audio", 0, speech(SHORT)))
+    for language, buckets in [("en", []), (None, []), ("de", [PARTIAL])]:
+        whisper.push(0, follow(1, language=language))
+        assert [pending.bucket for pending in whisper.pending()] == buckets
+    whisper.push(0, transcribe(2, 0, 40_000))
+    assert FINAL in [pending.bucket for pending in whisper.pending()]
