@@ -91,7 +91,7 @@ class StreamingEncoder:
         first = self._first(slots, lookahead)
         if mels.shape[1] != chunk_mels(lookahead, first):
             raise ValueError(f"a chunk must have {chunk_mels(lookahead, first)} mel frames, got {mels.shape[1]}")
-        encoded, kept = self._forward(slots, mels, lookahead, first, last=False)
+        encoded, kept = self._forward(slots, mels, first, last=False)
         rows = torch.tensor(slots, device=self._device)
         for stage, keep in zip(self._kept.stages, kept.stages, strict=True):
             stage.index_copy_(0, rows, keep)
@@ -111,7 +111,7 @@ class StreamingEncoder:
             raise ValueError(f"a tail has at most {chunk_mels(lookahead, first)} mel frames, got {mels.shape[1]}")
         if not first and not mels.shape[1]:
             return self._zeros(len(slots), 0, self.config.width)
-        return self._forward(slots, mels, lookahead, first, last=True)[0]
+        return self._forward(slots, mels, first, last=True)[0]
 
     def snapshot(self, slot: int) -> bytes:
         """The slot's state; its length depends on the stream's only while that is shorter than the left context."""
@@ -153,13 +153,11 @@ class StreamingEncoder:
         return bool(first.all())
 
     @torch.inference_mode()
-    def _forward(
-        self, slots: Sequence[int], mels: Tensor, lookahead: int, first: bool, last: bool
-    ) -> tuple[Tensor, _Kept]:
+    def _forward(self, slots: Sequence[int], mels: Tensor, first: bool, last: bool) -> tuple[Tensor, _Kept]:
         rows = torch.tensor(slots, device=self._device)
         stages = [stage.index_select(0, rows) for stage in self._kept.stages]
         hidden, stages = self._subsampling(mels.to(self._device, self._dtype), stages, first, last)
-        window = self._window(slots, len(hidden) // len(slots), lookahead + 1)
+        window = self._window(slots, len(hidden) // len(slots))
         blocks = []
         kept = self._kept.blocks.index_select(1, rows)
         for block, pairs, before in zip(self._blocks, self._pairs, kept, strict=True):
@@ -167,11 +165,11 @@ class StreamingEncoder:
             blocks.append(after)
         return hidden.view(len(slots), -1, self.config.width), _Kept(stages, torch.stack(blocks))
 
-    def _window(self, slots: Sequence[int], frames: int, chunk: int) -> Window:
+    def _window(self, slots: Sequence[int], frames: int) -> Window:
         """Each slot is at its own place of its ring. A tail writes where the next step will, which no one sees."""
         left = self.config.left_context
         where = torch.tensor([slots, self._frames[slots].tolist()], device=self._device)[..., None]
         times = where[1] + torch.arange(-left, frames, device=self._device)
         places = where[0] * self._ring + times % self._ring
         bias = self._zeros(*times.shape).masked_fill(times < 0, -math.inf)[:, None, None]
-        return Window(len(slots), left, chunk, places[:, left:].flatten(), places.flatten(), bias)
+        return Window(len(slots), places[:, left:].flatten(), places.flatten(), bias)

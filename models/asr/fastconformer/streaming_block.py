@@ -20,62 +20,62 @@ class Window(NamedTuple):
 
     A block's keys and values live in `[places, 2 * width]`. `read` `[B * (left + T)]` are the places of a stream's
     frames in the order of time, `write` `[B * T]` those of the new ones. `bias` `[B, 1, 1, left + T]` is -inf for
-    frames before the stream's first, else 0. `chunk` is the look-ahead + 1, at least T.
+    frames before the stream's first, else 0.
     """
 
     batch: int
-    left: int
-    chunk: int
     write: Tensor
     read: Tensor
     bias: Tensor
 
 
 class _Attention:
-    """Queries are scaled by the weights that make them. Projected distances do not depend on the input: made once."""
+    """One product makes scaled queries, keys, values, and the scores by distance of Dai et al. 2019, section 3.3:
+
+    a projected distance does not depend on the input, so its product with queries is a linear layer of the input.
+    """
 
     def __init__(self, attention: RelativeAttention, left: int, longest: int, dtype: torch.dtype) -> None:
-        width, self._heads = attention.linear_q.in_features, attention.heads
-        self._longest = longest
-        scale = (width // self._heads) ** -0.5
         query, key, value = attention.linear_q, attention.linear_k, attention.linear_v
+        width, self._heads = query.in_features, attention.heads
+        scale = (width // self._heads) ** -0.5
         weight = torch.cat([scale * query.weight, key.weight, value.weight])
         bias = torch.zeros_like(weight[:, 0])
         if query.bias is not None:
             bias = torch.cat([scale * query.bias, key.bias, value.bias])
-        bias[:width] += scale * attention.pos_bias_u.flatten()
-        self._qkv = pack(weight.to(dtype), bias.to(dtype))
-        self._out = pack_add(attention.linear_out.weight.to(dtype), _cast(attention.linear_out.bias, dtype))
-        self._query_bias = (scale * (attention.pos_bias_v - attention.pos_bias_u)).to(dtype)
         distances = torch.arange(left + longest - 1, -longest, -1, device=weight.device)
         positions = attention.linear_pos(encode_distances(distances, width))
-        self._positions = positions.view(len(distances), self._heads, -1).transpose(0, 1).to(dtype).contiguous()
+        positions = positions.view(len(distances), self._heads, -1).transpose(0, 1)
+        by_head = weight[:width].view(self._heads, -1, width)
+        seen = bias[:width].view(self._heads, -1, 1) + scale * attention.pos_bias_v[..., None]
+        bias[:width] += scale * attention.pos_bias_u.flatten()
+        weight = torch.cat([weight, (positions @ by_head).flatten(0, 1)])
+        self._product = pack(weight.to(dtype), torch.cat([bias, (positions @ seen).flatten()]).to(dtype))
+        self._out = pack_add(attention.linear_out.weight.to(dtype), _cast(attention.linear_out.bias, dtype))
+        self._distances, self._longest = len(distances), longest
 
     def __call__(self, normed: Tensor, residual: Tensor, cache: Tensor, window: Window) -> Tensor:
         """`[B * T, width]`, twice, to the same shape; new frames enter `cache` `[places, 2 * width]`."""
         width = normed.shape[1]
-        qkv = self._qkv(normed)
-        cache.index_copy_(0, window.write, qkv[:, width:])
-        pairs = cache.index_select(0, window.read).view(window.batch, -1, 2, self._heads, width // self._heads)
-        keys, values = pairs.permute(2, 0, 3, 1, 4)
-        query = qkv[:, :width].view(window.batch, -1, self._heads, width // self._heads)
-        bias = self._distance_scores(query, window) + window.bias
-        mixed = functional.scaled_dot_product_attention(query.transpose(1, 2), keys, values, bias, scale=1.0)
+        shape = (window.batch, -1, self._heads, width // self._heads)
+        product = self._product(normed)
+        query = product[:, :width].view(shape).transpose(1, 2)
+        cache.index_copy_(0, window.write, product[:, width : 3 * width])
+        keys, values = cache.index_select(0, window.read).view(window.batch, -1, 2, *shape[2:]).permute(2, 0, 3, 1, 4)
+        bias = self._by_key(product, query.shape[2], keys.shape[2]) + window.bias
+        mixed = functional.scaled_dot_product_attention(query, keys, values, bias, scale=1.0)
         return self._out(mixed.transpose(1, 2).reshape(normed.shape), residual)
 
-    def _distance_scores(self, query: Tensor, window: Window) -> Tensor:
-        """Queries `[B, T, heads, head width]` to scores by key `[B, heads, T, left + T]`.
+    def _by_key(self, product: Tensor, frames: int, keys: int) -> Tensor:
+        """The scores by distance, the farthest first, as scores by key `[B, heads, frames, keys]`.
 
-        Query t of a chunk has its first key at distance `left + t`: its row of scores by distance, the farthest first,
-        is read from place `chunk - 1 - t` on (the shift of Dai et al. 2019, appendix B), which is a matter of strides.
+        Frame t is `keys - frames + t` from its first key: its scores begin at `longest - 1 - t`, which is a matter of
+        strides (the shift of Dai et al. 2019, appendix B).
         """
-        batch, frames = query.shape[:2]
-        count = window.left + 2 * window.chunk - 1
-        positions = self._positions.narrow(1, self._longest - window.chunk, count)
-        rows = (query + self._query_bias).permute(2, 0, 1, 3).flatten(1, 2)
-        scores = torch.bmm(rows, positions.transpose(1, 2))
-        strides = (frames * count, batch * frames * count, count - 1, 1)
-        return scores.as_strided((batch, self._heads, frames, window.left + frames), strides, window.chunk - 1)
+        row = product.shape[1]
+        shape = (len(product) // frames, self._heads, frames, keys)
+        begin = row - self._heads * self._distances + self._longest - 1
+        return product.as_strided(shape, (frames * row, self._distances, row - 1, 1), begin)
 
 
 class _Convolution:

@@ -22,13 +22,15 @@ class _Stage:
         self._product: Linear = pack(product.weight.flatten(1).to(dtype), _cast(product.bias, dtype), "relu")
 
     def __call__(self, frames: Tensor) -> Tensor:
-        """Padded frames `[B, 2T + 1, 2 bins + 1, channels in]` to `[B, T, bins, channels out]`."""
+        """Frames `[B, 2T + 1, bins in, channels in]` to `[B, T, bins out, channels out]`."""
+        before, after = FREQUENCY_PADDING
+        bins = frames.shape[2] // STRIDE + 1
         if self._depthwise is None:
-            patches = frames[..., 0].unfold(1, KERNEL, STRIDE).unfold(2, KERNEL, STRIDE)
-            return self._product(patches.flatten(3))
+            padded = functional.pad(frames[..., 0], (before, after))
+            return self._product(padded.unfold(1, KERNEL, STRIDE).unfold(2, KERNEL, STRIDE).flatten(3))
         weight, bias = self._depthwise
-        mixed = functional.conv2d(frames.permute(0, 3, 1, 2), weight, bias, STRIDE, groups=len(weight))
-        return self._product(mixed.permute(0, 2, 3, 1))
+        mixed = functional.conv2d(frames.permute(0, 3, 1, 2), weight, bias, STRIDE, (0, before), groups=len(weight))
+        return self._product(mixed.permute(0, 2, 3, 1))[:, :, :bins]
 
 
 class StreamingSubsampling:
@@ -59,8 +61,9 @@ class StreamingSubsampling:
         for stage, before in zip(self._stages, kept, strict=True):
             joined = torch.cat([before, hidden], 1)
             keeps.append(joined[:, -1:])
-            padded = functional.pad(joined, (0, 0, *FREQUENCY_PADDING, int(first), int(last)))
-            hidden = stage(padded)
+            if first or last:
+                joined = functional.pad(joined, (0, 0, 0, 0, int(first), int(last)))
+            hidden = stage(joined)
         return self._out(hidden.flatten(2).flatten(0, 1)), keeps
 
 
