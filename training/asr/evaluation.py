@@ -30,19 +30,19 @@ _NOT_SAID = re.compile(r"[\[\]<>(){}]")
 
 
 def transcribed_clips() -> Iterator[tuple[str, Path, str]]:
-    """Source, file and transcript of each of LibriVox's readings."""
+    """Name, file and transcript of each of LibriVox's readings."""
     for line in (LIBRIVOX / "transcription").read_text().splitlines():
         if match := re.fullmatch(r"<s> (.*) </s> \((.*)\)", line.strip()):
-            yield "librivox", LIBRIVOX / f"{match[2]}.wav", match[1]
+            yield f"librivox-{match[2]}", LIBRIVOX / f"{match[2]}.wav", match[1]
 
 
 def transcribed_prompts() -> Iterator[tuple[str, Path, str]]:
-    """Source, file and transcript of each telephone prompt that says words."""
+    """Name, file and transcript of each telephone prompt that says words."""
     for line in gzip.decompress(PROMPT_TEXTS.read_bytes()).decode("utf-8", "replace").splitlines():
         name, _, text = line.partition(": ")
         file = PROMPTS / f"{name}.g722"
         if not name.startswith(";") and file.exists() and not _NOT_SAID.search(text):
-            yield "asterisk", file, text
+            yield f"asterisk-{name.replace('/', '-')}", file, text
 
 
 def decode(file: Path) -> FloatArray:
@@ -58,7 +58,7 @@ def main(out: Annotated[Path, typer.Argument(help="The corpus's directory.")]) -
     """Decode what the installed packages hold and list it with normalised transcripts."""
     (out / "human").mkdir(parents=True, exist_ok=True)
     lines = []
-    for source, file, transcript in [*transcribed_clips(), *transcribed_prompts()]:
+    for name, file, transcript in [*transcribed_clips(), *transcribed_prompts()]:
         text = spoken(transcript)
         if not text or len(text.split()) < MIN_WORDS:
             continue
@@ -67,10 +67,12 @@ def main(out: Annotated[Path, typer.Argument(help="The corpus's directory.")]) -
         least, most = (bound * len(text.split()) for bound in _SECONDS_A_WORD)
         if not least < seconds < min(most + 1, MAX_SECONDS):
             continue
-        target = out / "human" / f"{source}-{file.stem}.wav"
+        target, source = out / "human" / f"{name}.wav", name.partition("-")[0]
         write_wav(target, audio)
         lines.append(Line(str(target.relative_to(out)), round(seconds, 4), text, source, "human", "human", source))
-    (out / "human.jsonl").write_bytes(encode_lines(lines))
+    part = out / "human.jsonl.part"
+    part.write_bytes(encode_lines(lines))
+    part.replace(out / "human.jsonl")
     typer.echo(f"{len(lines)} recordings, {sum(line.duration for line in lines) / 60:.1f} minutes")
 
 

@@ -46,7 +46,9 @@ def test_recordings_are_listed_like_synthetic_speech(tmp_path: Path) -> None:
     if not (LIBRIVOX.exists() and PROMPTS.exists() and PROMPT_TEXTS.exists()):
         pytest.skip("no recordings: apt-get install pocketsphinx-testdata asterisk-core-sounds-en-g722")
     main(tmp_path)
-    lines = {Path(line.audio_filepath).stem: line for line in read_manifest(tmp_path / "human.jsonl")}
+    listed = read_manifest(tmp_path / "human.jsonl")
+    lines = {Path(line.audio_filepath).stem: line for line in listed}
+    assert len(lines) == len(listed)
     assert lines["librivox-sense_and_sensibility_01_austen_64kb-0880"].text == "he was not an ill disposed young man"
     assert {line.split for line in lines.values()} == {"human"}
     assert all(len(line.text.split()) > 1 and (tmp_path / line.audio_filepath).exists() for line in lines.values())
