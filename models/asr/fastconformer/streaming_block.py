@@ -13,6 +13,7 @@ from models.linear import pack, pack_add
 
 Rows = Callable[[Tensor], Tensor]
 """`[rows, width]` -> `[rows, width]`."""
+_FEW_ROWS = 16
 
 
 class Window(NamedTuple):
@@ -84,7 +85,9 @@ class _Convolution:
     def __init__(self, convolution: Convolution, dtype: torch.dtype) -> None:
         first, depthwise, last = convolution.pointwise_conv1, convolution.depthwise_conv, convolution.pointwise_conv2
         self._gate = pack(first.weight[..., 0].to(dtype), _cast(first.bias, dtype))
-        self._kernel = depthwise.weight[:, 0].T.to(dtype).contiguous()
+        kernel = depthwise.weight.to(dtype)
+        self._taps = kernel[:, 0].T.contiguous()
+        self._kernel = kernel[:, :, None].contiguous(memory_format=torch.channels_last)
         self._bias = _cast(depthwise.bias, dtype)
         self._norm = _norm(convolution.batch_norm, dtype)
         self._out = pack_add(last.weight[..., 0].to(dtype), _cast(last.bias, dtype))
@@ -93,11 +96,18 @@ class _Convolution:
         """`[B * T, width]`, twice, and `kept` `[B, kernel - 1, width]` to `[B * T, width]` and what is kept now."""
         gated = functional.glu(self._gate(normed), -1).view(len(kept), -1, kept.shape[2])
         joined = torch.cat([kept, gated], 1)
-        mixed = (joined.unfold(1, len(self._kernel), 1).transpose(2, 3) * self._kernel).sum(2)
-        if self._bias is not None:
-            mixed += self._bias
-        activated = functional.silu(self._norm(mixed.flatten(0, 1)))
+        activated = functional.silu(self._norm(self._mix(joined, len(normed))))
         return self._out(activated, residual), joined[:, gated.shape[1] :]
+
+    def _mix(self, joined: Tensor, rows: int) -> Tensor:
+        """`[B, kernel - 1 + T, width]` to `[rows, width]`. For few rows a convolution costs more than it computes."""
+        if rows > _FEW_ROWS:
+            mixed = functional.conv2d(
+                joined.movedim(2, 1)[:, :, None], self._kernel, self._bias, groups=joined.shape[2]
+            )
+            return mixed[:, :, 0].movedim(1, 2).reshape(rows, -1)
+        mixed = (joined.unfold(1, len(self._taps), 1).transpose(2, 3) * self._taps).sum(2).flatten(0, 1)
+        return mixed if self._bias is None else mixed + self._bias
 
 
 class StreamingBlock:
