@@ -34,12 +34,15 @@ class Utterance(msgspec.Struct, frozen=True):
 
 
 class Batch(NamedTuple):
-    """`mels` `[B, frames, bins]`, `frames` `[B]`, `tokens` `[B, U]` and `tokens_each` `[B]`; zero where nothing is."""
+    """`mels` `[B, frames, bins]`, `frames` `[B]`, `tokens` `[B, U]` and `tokens_each` `[B]`; zero where nothing is.
+    `speech` `[B, 2]`: the first frame of what is said and the one after it.
+    """
 
     mels: Tensor
     frames: Tensor
     tokens: Tensor
     tokens_each: Tensor
+    speech: Tensor
 
 
 def read_manifest(file: Path) -> list[Utterance]:
@@ -63,13 +66,19 @@ def read_audio(file: str) -> FloatArray:
     return np.concatenate([frame.to_ndarray()[0] for frame in frames]).astype(np.float32)
 
 
-def collate(mels: Sequence[Tensor], tokens: Sequence[Sequence[int]]) -> Batch:
-    """Log-mels `[frames, bins]` and tokens of each utterance, padded."""
+def collate(
+    mels: Sequence[Tensor], tokens: Sequence[Sequence[int]], speech: Sequence[tuple[float, float]] | None = None
+) -> Batch:
+    """Log-mels `[frames, bins]` and tokens of each utterance, padded. `speech`: from where to where in it something is
+    said, as shares of it; all of it by default.
+    """
+    frames = torch.tensor([len(rows) for rows in mels])
     return Batch(
         torch.nn.utils.rnn.pad_sequence(list(mels), batch_first=True),
-        torch.tensor([len(rows) for rows in mels]),
+        frames,
         torch.nn.utils.rnn.pad_sequence([torch.tensor(row, dtype=torch.long) for row in tokens], batch_first=True),
         torch.tensor([len(row) for row in tokens]),
+        frames[:, None] * torch.tensor(speech or [(0.0, 1.0)] * len(mels)),
     )
 
 
@@ -94,11 +103,11 @@ class Batches(IterableDataset[Batch]):
         while True:
             utterances = [u for manifest in self._manifests for u in read_manifest(manifest)]
             how = self._recipe.optimisation
-            longest = how.short_s if self._step < how.short_steps else self._recipe.disturbance.max_joined_s
+            longest = how.flat_start_s if self._step < how.flat_start else self._recipe.disturbance.max_joined_s
             for batch in self._epoch(utterances, longest, rng):
                 yield self._make(batch, utterances, disturber, frontend, rng)
                 self._step += 1
-                if self._step == how.short_steps:
+                if self._step == how.flat_start:
                     break
 
     def _epoch(
@@ -138,9 +147,9 @@ class Batches(IterableDataset[Batch]):
         frontend: Frontend,
         rng: np.random.Generator,
     ) -> Batch:
-        """Read, disturb and compute features. An utterance with more tokens than CTC can place keeps no text."""
+        """Read, disturb and compute features."""
         others = [read_audio(utterances[i].audio_filepath) for i in rng.integers(len(utterances), size=_BABBLE)]
-        mels, tokens = [], []
+        mels, tokens, speech = [], [], []
         for group in groups:
             pauses = rng.exponential(_MAX_PAUSE_S / 3, len(group) + 1).clip(0, _MAX_PAUSE_S)
             pieces = [np.zeros(round(pauses[0] * SAMPLE_RATE_HZ), np.float32)]
@@ -153,7 +162,8 @@ class Batches(IterableDataset[Batch]):
             features, _ = frontend(torch.from_numpy(audio)[None], torch.tensor([len(audio)]))
             mels.append(disturber.mels(features[0]))
             tokens.append([] if silent else self._vocabulary.encode(" ".join(u.text for u in group)))
-        return collate(mels, tokens)
+            speech.append((len(pieces[0]) / len(samples), 1 - len(pieces[-1]) / len(samples)))
+        return collate(mels, tokens, speech)
 
 
 def _seconds(group: Sequence[Utterance]) -> float:

@@ -7,24 +7,28 @@ import torchaudio
 from torch import Tensor
 from torch.nn import functional
 
+from models.asr.fastconformer.config import SUBSAMPLING
 from models.asr.fastconformer.network import FastConformer
 from models.asr.fastconformer.subsampling import FREQUENCY_PADDING, STRIDE, Subsampling
 from training.asr.batches import Batch
 from training.asr.recipe import Optimisation
 
 
-def losses(network: FastConformer, batch: Batch, lookahead: int, how: Optimisation, rnnt: bool) -> dict[str, Tensor]:
-    """The weighted `total` and its parts, in nats per token; forward in bfloat16, losses in float32."""
+def losses(network: FastConformer, batch: Batch, lookahead: int, how: Optimisation, step: int) -> dict[str, Tensor]:
+    """The weighted `total` of step `step` and its parts; forward in bfloat16, losses in float32."""
     with torch.autocast("cpu", torch.bfloat16):
         hidden, frames = subsample(network.encoder.pre_encode, batch.mels, batch.frames)
         encoded, middle = network.encoder.blocks(hidden, frames, lookahead, tap=len(network.encoder.layers) // 2)
-    parts = {"ctc": _ctc(network, encoded, frames, batch), "inner_ctc": _ctc(network, middle, frames, batch)}
-    total = parts["ctc"] + how.inner_ctc * parts["inner_ctc"]
-    if rnnt:
-        rows = _some(batch, how.rnnt_utterances)
-        if len(rows):
-            parts["rnnt"] = _rnnt(network, encoded[rows], frames[rows], batch.tokens[rows], batch.tokens_each[rows])
-            total = total + how.rnnt * parts["rnnt"]
+    kind, loss = ("flat", _flat) if step < how.flat_start else ("ctc", _ctc)
+    parts = {
+        kind: loss(_logprobs(network, encoded), frames, batch),
+        f"inner_{kind}": loss(_logprobs(network, middle), frames, batch),
+    }
+    total = parts[kind] + how.inner * parts[f"inner_{kind}"]
+    rows = _some(batch, how.rnnt_utterances)
+    if network.joint is not None and step >= how.rnnt_after and len(rows):
+        parts["rnnt"] = _rnnt(network, encoded[rows], frames[rows], batch.tokens[rows], batch.tokens_each[rows])
+        total = total + how.rnnt * parts["rnnt"]
     return {"total": total, **parts}
 
 
@@ -53,21 +57,37 @@ def _rectified(hidden: Tensor, lengths: Tensor) -> Tensor:
     return functional.relu(hidden) * valid[:, None, :, None].to(hidden.dtype)
 
 
-def _ctc(network: FastConformer, encoded: Tensor, frames: Tensor, batch: Batch) -> Tensor:
+def _logprobs(network: FastConformer, encoded: Tensor) -> Tensor:
+    """Of the CTC head's labels, `[B, T, vocabulary + 1]`."""
     assert network.ctc_decoder is not None
     with torch.autocast("cpu", torch.bfloat16):
-        logits = network.ctc_decoder(encoded)
-    logprobs = logits.float().log_softmax(-1).transpose(0, 1)
+        logits: Tensor = network.ctc_decoder(encoded)
+    return logits.float().log_softmax(-1)
+
+
+def _ctc(logprobs: Tensor, frames: Tensor, batch: Batch) -> Tensor:
+    """In nats per token. The blank is the last label."""
     summed = functional.ctc_loss(
-        logprobs,
+        logprobs.transpose(0, 1),
         batch.tokens,
         frames,
         batch.tokens_each,
-        network.config.blank,
+        logprobs.shape[-1] - 1,
         reduction="sum",
         zero_infinity=True,
     )
     return summed / batch.tokens_each.sum().clamp(min=1)
+
+
+def _flat(logprobs: Tensor, frames: Tensor, batch: Batch) -> Tensor:
+    """Cross-entropy, in nats per frame, with tokens that share an utterance's speech equally, and blanks around it."""
+    counts, time = batch.tokens_each[:, None], torch.arange(logprobs.shape[1])
+    begin, end = batch.speech[:, :1], batch.speech[:, 1:]
+    at = ((SUBSAMPLING * time - begin) / (end - begin) * counts).floor().long()
+    spoken = (at >= 0) & (at < counts)
+    tokens = functional.pad(batch.tokens, (0, 1)).gather(1, at.clamp(min=0).minimum((counts - 1).clamp(min=0)))
+    targets = torch.where(spoken, tokens, logprobs.shape[-1] - 1)
+    return functional.nll_loss(logprobs.flatten(0, 1), targets.masked_fill(time >= frames[:, None], -100).flatten())
 
 
 def _some(batch: Batch, count: int) -> Tensor:

@@ -12,11 +12,11 @@ class Optimisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     batch_s: float = 80.0
     """Audio in a step, seconds."""
-    short_steps: int = 0
-    """Steps at first that take only utterances of up to `short_s`: CTC finds its alignment sooner (Amodei et al. 2016,
-    "SortaGrad").
+    flat_start: int = 0
+    """Steps at first that take utterances of up to `flat_start_s` seconds and learn frame by frame, as if their tokens
+    were all equally long (the flat start of hidden Markov models). CTC from nothing says only blanks for long.
     """
-    short_s: float = 3.0
+    flat_start_s: float = 3.0
     learning_rate: float = 1.5e-3
     warmup: int = 400
     decay: float = 0.25
@@ -24,7 +24,7 @@ class Optimisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weight_decay: float = 1e-3
     dropout: float = 0.05
     clip_norm: float = 1.0
-    inner_ctc: float = 0.3
+    inner: float = 0.3
     """Weight of a CTC loss in the middle of the encoder (Lee and Watanabe 2021)."""
     rnnt: float = 0.5
     """Weight of the RNNT loss against the CTC loss."""

@@ -47,8 +47,7 @@ class Run:
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate(self.step, steps, how)
         lookahead = self.recipe.encoder.lookaheads[int(torch.multinomial(self._odds, 1))]
-        rnnt = self.network.joint is not None and self.step >= how.rnnt_after
-        parts = losses(self.network, batch, lookahead, how, rnnt)
+        parts = losses(self.network, batch, lookahead, how, self.step)
         self._optimiser.zero_grad()
         parts["total"].backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), how.clip_norm)

@@ -47,7 +47,7 @@ def test_joined_utterances_say_both_texts(tmp_path: Path) -> None:
 
 def test_the_first_steps_take_only_short_utterances(tmp_path: Path) -> None:
     manifest = write_corpus(tmp_path, 40)
-    how = Optimisation(batch_s=8, short_steps=3, short_s=1.1)
+    how = Optimisation(batch_s=8, flat_start=3, flat_start_s=1.1)
     batches = Batches([manifest], msgspec.structs.replace(recipe(), optimisation=how), vocabulary(), seed=0)
     first: list[int] = []
     later: list[int] = []

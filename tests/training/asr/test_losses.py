@@ -6,7 +6,7 @@ import torch
 from models.asr.fastconformer.config import Config, EncoderConfig, RnntConfig
 from models.asr.fastconformer.network import FastConformer
 from training.asr.batches import collate
-from training.asr.losses import learning_rate, losses, subsample
+from training.asr.losses import _flat, learning_rate, losses, subsample
 from training.asr.recipe import Optimisation
 
 CONFIG = Config(
@@ -35,7 +35,7 @@ def test_fast_subsampling_equals_the_module(network: FastConformer) -> None:
 @pytest.mark.parametrize("rnnt", [False, True])
 def test_every_parameter_in_use_gets_a_gradient(network: FastConformer, rnnt: bool) -> None:
     batch = collate([torch.randn(90, 80), torch.randn(40, 80)], [[1, 2, 3], []])
-    parts = losses(network, batch, 1, Optimisation(), rnnt)
+    parts = losses(network, batch, 1, Optimisation(rnnt_after=5), 5 if rnnt else 4)
     assert all(part.isfinite() for part in parts.values())
     parts["total"].backward()  # type: ignore[no-untyped-call]
     idle = {name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()}
@@ -44,7 +44,7 @@ def test_every_parameter_in_use_gets_a_gradient(network: FastConformer, rnnt: bo
 
 
 def test_a_batch_in_which_nothing_is_said_still_teaches_silence(network: FastConformer) -> None:
-    parts = losses(network, collate([torch.randn(90, 80)], [[]]), 0, Optimisation(), rnnt=True)
+    parts = losses(network, collate([torch.randn(90, 80)], [[]]), 0, Optimisation(), step=10_000)
     assert set(parts) == {"total", "ctc", "inner_ctc"}
     assert parts["ctc"] > 0
 
@@ -56,3 +56,12 @@ def test_the_learning_rate_rises_stays_and_falls_to_nothing() -> None:
     assert rates[10:51] == [1.0] * 41
     assert all(a > b for a, b in pairwise(rates[50:]))
     assert rates[100] == 0
+
+
+def test_a_flat_start_spreads_tokens_over_the_speech() -> None:
+    """Of 10 frames, 2 to 7 are speech of three tokens; the likelihood of just that labelling is 1."""
+    batch = collate([torch.zeros(80, 80)], [[4, 5, 6]], [(0.2, 0.8)])
+    labels = torch.tensor([[20, 20, 4, 4, 5, 5, 6, 6, 20, 20]])
+    certain = torch.nn.functional.one_hot(labels, 21).float().log().clamp(min=-50)
+    assert _flat(certain, torch.tensor([10]), batch) == 0
+    assert _flat(certain.flip(1), torch.tensor([10]), batch) > 10
