@@ -57,6 +57,7 @@ def scripts(draw: st.DrawFn) -> dict[str, Any]:
     return {
         "vad_lag": draw(lags),
         "partial_lag": draw(lags),
+        "streaming": draw(st.sampled_from([0, 0, 1_280, 2_560, 17_920])),
         "withdraws": draw(st.booleans()),
         "judge_lag": draw(lags),
         "final_lag": lambda segment: finals[segment % len(finals)],
