@@ -81,7 +81,13 @@ async def test_words_form_in_one_and_are_final_in_the_other(redis: Redis, catalo
     async with running(worker.run()), gateway(redis) as client:
         heard = Heard()
         stream = await client.open("listen", {}, heard)
-        options: dict[str, Any] = {"segment": 1, "language": language, "prompt": None, "phrases": [], "lookahead_ms": 80}
+        options: dict[str, Any] = {
+            "segment": 1,
+            "language": language,
+            "prompt": None,
+            "phrases": [],
+            "lookahead_ms": 80,
+        }
         stream.push("follow", meta=options, slack_s=SLACK_S)
         for start in range(0, len(pcm), 3_200):
             stream.push("audio", pts=start // 2, data=pcm[start : start + 3_200], slack_s=SLACK_S)
@@ -93,9 +99,9 @@ async def test_words_form_in_one_and_are_final_in_the_other(redis: Redis, catalo
             outputs.append(await heard.next())
         stream.close()
     partials = [output for output in outputs if output.kind == "partial"]
-    assert partials
-    assert {"blank" in output.meta for output in partials} == {language != "de"}
-    assert {output.kind for output in outputs} >= {"vad", "partial", "final"}
+    assert {output.kind for output in outputs} >= {"vad", "final"}
+    assert all(("blank" in output.meta) == (language != "de") for output in partials)
     if language != "de":
+        assert partials
         assert "young man" in outputs[-1].meta["text"]
         assert outputs[-1].meta["words"]

@@ -136,10 +136,9 @@ class FastConformerStream(StreamModel):
             step = self._next(slot)
             if step is None:
                 continue
-            if listener.requests:
-                yield Pending(slot, step, listener.requests[0].slack_s)
-            else:
-                yield Pending(slot, step, min(listener.audio_slack_s, (step.lookahead + 1) * FRAME_S))
+            period_s = (step.lookahead + 1) * FRAME_S
+            request = listener.request
+            yield Pending(slot, step, request.slack_s if request else min(listener.audio_slack_s, period_s))
 
     def step(self, bucket: Hashable, slots: Sequence[int]) -> list[Output]:
         assert isinstance(bucket, Step)
@@ -187,13 +186,13 @@ class FastConformerStream(StreamModel):
             raise StreamError(f"a segment has 0 to {limit} samples, got {end - start}", param="start")
         if self._finals:
             if meta["language"] not in (None, LANGUAGE):
-                message_text = f"language must be {LANGUAGE!r}, all this recogniser knows; got {meta['language']!r}"
-                raise StreamError(message_text, param="language")
+                told = f"language must be {LANGUAGE!r}, all this recogniser knows; got {meta['language']!r}"
+                raise StreamError(told, param="language")
             if len(listener.requests) >= MAX_REQUESTS:
                 raise StreamError(f"at most {MAX_REQUESTS} segments can wait for their final text", code="queue_full")
             longest = max(self._lookaheads.values())
             utterance = listener.known(meta["segment"], start) or self._utterance(meta, start, longest)
-            listener.request(Request(utterance, end, meta["words"], message.slack_s))
+            listener.ask(Request(utterance, end, meta["words"], message.slack_s))
         listener.unfollow(meta["segment"])
 
     def _check_held(self, slot: int, pts: int, param: str) -> None:
@@ -223,12 +222,10 @@ class FastConformerStream(StreamModel):
 
     def _next(self, slot: int) -> Step | None:
         """What the slot's network has to hear next: towards the oldest request, else of what is followed."""
-        listener = self._listeners[slot]
-        request = listener.requests[0] if listener.requests else None
-        utterance = request.utterance if request else listener.followed
+        utterance, request = self._listeners[slot].wanted, self._listeners[slot].request
         if utterance is None:
             return None
-        track = self._track(slot, utterance, request)
+        track = self._track(slot, utterance)
         begin, written = utterance.start // self._hop + track.mels, int(self._ring.written[slot])
         chunk = chunk_mels(utterance.lookahead, first := track.mels == 0)
         remaining = request.end // self._hop - begin if request else chunk
@@ -238,9 +235,9 @@ class FastConformerStream(StreamModel):
             return None
         return Step(utterance.lookahead, max(remaining, 0), first, last=True)
 
-    def _track(self, slot: int, utterance: Utterance, request: Request | None) -> Track:
+    def _track(self, slot: int, utterance: Utterance) -> Track:
         """The slot's track if it is about the utterance and not beyond what is asked for, else a new one."""
-        track = self._listeners[slot].track
+        track, request = self._listeners[slot].track, self._listeners[slot].request
         if track is None or track.utterance != utterance:
             return Track(utterance)
         overrun = self._position(track) - request.end if request else 0
@@ -252,15 +249,13 @@ class FastConformerStream(StreamModel):
         """The tracks of slots that have something to hear; those of other utterances are begun."""
         tracks = []
         for slot in slots:
-            listener = self._listeners[slot]
-            request = listener.requests[0] if listener.requests else None
-            utterance = request.utterance if request else listener.followed
+            utterance = self._listeners[slot].wanted
             assert utterance is not None
-            track = self._track(slot, utterance, request)
-            if track is not listener.track:
+            track = self._track(slot, utterance)
+            if track is not self._listeners[slot].track:
                 self._encoder.reset(slot)
                 self._decoder.reset(slot, self._boosting(utterance.phrases))
-                listener.track = track
+                self._listeners[slot].track = track
             tracks.append(track)
         return tracks
 

@@ -49,12 +49,22 @@ class Listener:
         """Audio before this sample is of no more use: neither asked for nor awaited by a request."""
         return min([self.release_pts, *(request.utterance.start for request in self.requests)])
 
+    @property
+    def request(self) -> Request | None:
+        """The request that is next to be answered."""
+        return self.requests[0] if self.requests else None
+
+    @property
+    def wanted(self) -> Utterance | None:
+        """What there is to hear: requests come first."""
+        return self.requests[0].utterance if self.requests else self.followed
+
     def known(self, number: int, start: int) -> Utterance | None:
         """The utterance, if the network has begun to hear it or is about to."""
         begun = [self.followed, self.track and self.track.utterance]
         return next((other for other in begun if other and (other.number, other.start) == (number, start)), None)
 
-    def request(self, request: Request) -> None:
+    def ask(self, request: Request) -> None:
         """Queue a request, in place of an unanswered one for its utterance."""
         self.withdraw(request.utterance.number)
         self.requests.append(request)
