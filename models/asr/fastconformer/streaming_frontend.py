@@ -24,7 +24,7 @@ class StreamingFrontend:
         self._hop = config.hop
         self._window = config.window
         self._margin = config.fft // 2
-        self.history_samples = self._margin + 1
+        self.history_samples = config.window // 2
 
     def frames(self, samples: int) -> int:
         """How many frames are final once a stream that goes on has so many samples."""
@@ -34,12 +34,12 @@ class StreamingFrontend:
         """Frames [start, start + `frames`) of each slot: float32 `[B, frames, mel_bins]`.
 
         What was not written yet is silence, so the last frames of a stream (of `written // hop`) come out as at its
-        end. What lies before `centre of the first - history_samples` may be released.
+        end. The centre of the first, `hop * start`, must not be released by more than `history_samples`.
         """
         first = self._hop * np.asarray(starts, np.int64) - self._margin
         count = self._hop * (frames - 1) + 2 * self._margin
-        audio = torch.from_numpy(ring.read(slots, first - 1, count + 1)).to(self._device)
-        emphasised = self._frontend.emphasise(audio[:, 1:], audio[:, :1])
+        audio = torch.from_numpy(ring.read(slots, first, count)).to(self._device)
+        emphasised = self._frontend.emphasise(audio, torch.zeros_like(audio[:, :1]))  # the window begins with 0
         written = torch.from_numpy(ring.written[np.asarray(slots)] - first).to(self._device)
         silent = torch.arange(count, device=self._device) >= written[:, None]
         return self._frontend.mels(emphasised.masked_fill(silent, 0).unfold(1, 2 * self._margin, self._hop))

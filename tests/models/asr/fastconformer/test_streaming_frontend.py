@@ -59,7 +59,7 @@ def test_equals_offline_in_any_pieces(config: FrontendConfig) -> None:
         torch.testing.assert_close(torch.cat([so_far, tail[0]]), offline(config, whole), atol=TOLERANCE, rtol=0)
 
 
-@pytest.mark.parametrize("samples", [0, 199, 200, 359, 360, 1480, 2000])
+@pytest.mark.parametrize("samples", [0, 150, 200, 300, 360, 1480, 2000])
 def test_frames_that_are_final(config: FrontendConfig, samples: int) -> None:
     """Those that no sample to come can change, which the next frame can."""
     count = StreamingFrontend(config).frames(samples)
@@ -67,7 +67,7 @@ def test_frames_that_are_final(config: FrontendConfig, samples: int) -> None:
     other = np.concatenate([audio[:samples], audio[samples:] // 2])
     changed = (offline(config, audio) != offline(config, other)).any(1)
     assert not changed[:count].any()
-    assert changed[count : count + 2].any()
+    assert changed[count]
 
 
 def test_the_end_is_silence(config: FrontendConfig) -> None:
