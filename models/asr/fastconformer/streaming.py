@@ -7,7 +7,6 @@ its next output sees. All is exact: chunk by chunk gives what `Encoder` gives fo
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import safetensors.torch
@@ -26,13 +25,6 @@ _UNSET = -1
 def chunk_mels(lookahead: int, first: bool) -> int:
     """Mel frames of a stream's first chunk, or of a later one."""
     return SUBSAMPLING * lookahead + 1 if first else SUBSAMPLING * (lookahead + 1)
-
-
-class _Kept(NamedTuple):
-    """Inputs that convolutions keep: stages each `[B, 1, bins, channels]`, blocks `[layers, B, kernel - 1, width]`."""
-
-    stages: list[Tensor]
-    blocks: Tensor
 
 
 class StreamingEncoder:
@@ -57,10 +49,11 @@ class StreamingEncoder:
             self._blocks.append(StreamingBlock(block, config.left_context, longest, dtype))
         self._ring = config.left_context + longest
         self._pairs = self._zeros(config.layers, capacity, self._ring, 2 * config.width)
-        self._kept = _Kept(
-            [self._zeros(capacity, *shape) for shape in self._subsampling.shapes],
-            self._zeros(config.layers, capacity, config.kernel - 1, config.width),
-        )
+        """Keys and values."""
+        self._kept = self._zeros(config.layers, capacity, config.kernel - 1, config.width)
+        """Inputs that the blocks' convolutions see again."""
+        self._stages = [self._zeros(capacity, *shape) for shape in self._subsampling.shapes]
+        """Inputs that the subsampling's see again."""
         self._frames = np.zeros(capacity, np.int64)
         self._lookaheads = np.full(capacity, _UNSET)
 
@@ -70,14 +63,14 @@ class StreamingEncoder:
     @property
     def bytes_per_slot(self) -> int:
         """State of one stream, whatever its length."""
-        tensors = (self._pairs, *self._kept.stages, self._kept.blocks)
+        tensors = (self._pairs, self._kept, *self._stages)
         return sum(tensor.nbytes for tensor in tensors) // len(self._frames)
 
     def reset(self, slot: int) -> None:
         """Begin a new stream."""
         self._pairs[:, slot] = 0
-        self._kept.blocks[:, slot] = 0
-        for stage in self._kept.stages:
+        self._kept[:, slot] = 0
+        for stage in self._stages:
             stage[slot] = 0
         self._frames[slot] = 0
         self._lookaheads[slot] = _UNSET
@@ -91,11 +84,7 @@ class StreamingEncoder:
         first = self._first(slots, lookahead)
         if mels.shape[1] != chunk_mels(lookahead, first):
             raise ValueError(f"a chunk must have {chunk_mels(lookahead, first)} mel frames, got {mels.shape[1]}")
-        encoded, kept = self._forward(slots, mels, first, last=False)
-        rows = torch.tensor(slots, device=self._device)
-        for stage, keep in zip(self._kept.stages, kept.stages, strict=True):
-            stage.index_copy_(0, rows, keep)
-        self._kept.blocks.index_copy_(1, rows, kept.blocks)
+        encoded = self._forward(slots, mels, first, last=False)
         self._frames[slots] += lookahead + 1
         self._lookaheads[slots] = lookahead
         return encoded
@@ -111,7 +100,7 @@ class StreamingEncoder:
             raise ValueError(f"a tail has at most {chunk_mels(lookahead, first)} mel frames, got {mels.shape[1]}")
         if not first and not mels.shape[1]:
             return self._zeros(len(slots), 0, self.config.width)
-        return self._forward(slots, mels, first, last=True)[0]
+        return self._forward(slots, mels, first, last=True)
 
     def snapshot(self, slot: int) -> bytes:
         """The slot's state; its length depends on the stream's only while that is shorter than the left context."""
@@ -119,9 +108,9 @@ class StreamingEncoder:
         tensors = {
             "position": torch.tensor([self._frames[slot], self._lookaheads[slot]]),
             "pairs": self._pairs[:, slot, self._places(slot, held)],
-            "blocks": self._kept.blocks[:, slot].contiguous(),
+            "kept": self._kept[:, slot].contiguous(),
         }
-        tensors |= {f"stage{index}": stage[slot] for index, stage in enumerate(self._kept.stages)}
+        tensors |= {f"stage{index}": stage[slot] for index, stage in enumerate(self._stages)}
         return safetensors.torch.save({name: tensor.cpu() for name, tensor in tensors.items()})
 
     def restore(self, slot: int, snapshot: bytes) -> None:
@@ -131,8 +120,8 @@ class StreamingEncoder:
         self._frames[slot], self._lookaheads[slot] = tensors["position"].tolist()
         pairs = tensors["pairs"].to(self._device)
         self._pairs[:, slot, self._places(slot, pairs.shape[1])] = pairs
-        self._kept.blocks[:, slot] = tensors["blocks"].to(self._device)
-        for index, stage in enumerate(self._kept.stages):
+        self._kept[:, slot] = tensors["kept"].to(self._device)
+        for index, stage in enumerate(self._stages):
             stage[slot] = tensors[f"stage{index}"].to(self._device)
 
     def _places(self, slot: int, held: int) -> Tensor:
@@ -153,23 +142,28 @@ class StreamingEncoder:
         return bool(first.all())
 
     @torch.inference_mode()
-    def _forward(self, slots: Sequence[int], mels: Tensor, first: bool, last: bool) -> tuple[Tensor, _Kept]:
-        rows = torch.tensor(slots, device=self._device)
-        stages = [stage.index_select(0, rows) for stage in self._kept.stages]
+    def _forward(self, slots: Sequence[int], mels: Tensor, first: bool, last: bool) -> Tensor:
+        """What convolutions keep changes at the end, and not if these mels are the `last`."""
+        rows, frames = torch.tensor([slots, self._frames[slots].tolist()], device=self._device)
+        stages = [stage.index_select(0, rows) for stage in self._stages]
         hidden, stages = self._subsampling(mels.to(self._device, self._dtype), stages, first, last)
-        window = self._window(slots, len(hidden) // len(slots))
-        blocks = []
-        kept = self._kept.blocks.index_select(1, rows)
-        for block, pairs, before in zip(self._blocks, self._pairs, kept, strict=True):
-            hidden, after = block(hidden, pairs.flatten(0, 1), before, window)
-            blocks.append(after)
-        return hidden.view(len(slots), -1, self.config.width), _Kept(stages, torch.stack(blocks))
+        window = self._window(rows, frames, len(hidden) // len(slots))
+        kept = list(self._kept.index_select(1, rows))
+        for index, block in enumerate(self._blocks):
+            hidden, kept[index] = block(hidden, self._pairs[index].flatten(0, 1), kept[index], window)
+        if not last:
+            self._kept.index_copy_(1, rows, torch.stack(kept))
+            for stage, after in zip(self._stages, stages, strict=True):
+                stage.index_copy_(0, rows, after)
+        return hidden.view(len(slots), -1, self.config.width)
 
-    def _window(self, slots: Sequence[int], frames: int) -> Window:
-        """Each slot is at its own place of its ring. A tail writes where the next step will, which no one sees."""
+    def _window(self, rows: Tensor, frames: Tensor, new: int) -> Window:
+        """The window of slots `rows` `[B]` that had so many `frames` `[B]` before `new` ones.
+
+        Each is at its own place of its ring. A tail writes where the next step will, which no one sees.
+        """
         left = self.config.left_context
-        where = torch.tensor([slots, self._frames[slots].tolist()], device=self._device)[..., None]
-        times = where[1] + torch.arange(-left, frames, device=self._device)
-        places = where[0] * self._ring + times % self._ring
+        times = frames[:, None] + torch.arange(-left, new, device=self._device)
+        places = rows[:, None] * self._ring + times % self._ring
         bias = self._zeros(*times.shape).masked_fill(times < 0, -math.inf)[:, None, None]
-        return Window(len(slots), places[:, left:].flatten(), places.flatten(), bias)
+        return Window(len(rows), places[:, left:].flatten(), places.flatten(), bias)
