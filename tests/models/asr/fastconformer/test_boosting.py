@@ -149,6 +149,20 @@ def test_a_near_miss_becomes_the_phrase(make: Make) -> None:
     assert [token.id for token in boosted] == phrase
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 20])
+def test_a_label_that_lasts_becomes_one_token_of_the_phrase(size: int) -> None:
+    """However it is cut, and though the network changes its mind for the phrase's own token without a blank between."""
+    the, f, o, x = VOCABULARY.encode("the fox")
+    phrase = VOCABULARY.encode("the day")
+    said, instead = [the, the, f, f, f, phrase[1], o, o, x], [phrase[n] for n in (0, 0, 1, 1, 1, 1, 2, 2, 3)]
+    network, encoded = saying(said, instead, 1.5 * DEFAULT_WEIGHT)
+    decoder = CtcDecoder(network, 1)
+    decoder.reset(0, boost(["the day"], VOCABULARY))
+    without_blanks = encoded[:, ::2]
+    tokens = [token for chunk in torch.split(without_blanks, size, 1) for token in decoder.step([0], chunk)[0]]
+    assert [token[:2] for token in tokens] == list(zip(phrase, (0, 2, 6, 8), strict=True))
+
+
 @both
 def test_a_phrase_that_was_not_said_is_not_written(make: Make) -> None:
     """Its beginning was, but what follows is clear."""

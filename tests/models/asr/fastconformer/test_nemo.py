@@ -127,14 +127,27 @@ def test_every_difference_is_listed(network: FastConformer, tmp_path: Path) -> N
 
 
 class _Harm:
-    def __reduce__(self) -> tuple[Callable[[], object], tuple[()]]:
-        return (list, ())
+    """Pickled code: it makes a file when it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        return Path.touch, (self._path,)
 
 
-@pytest.mark.parametrize("weights", [_Harm(), {"harm": _Harm()}, [1], {"encoder": "text"}])
-def test_only_tensors_are_unpickled(network: FastConformer, tmp_path: Path, weights: object) -> None:
+def test_no_code_is_unpickled(network: FastConformer, tmp_path: Path) -> None:
+    weights = {**archives.weights(network), "harm": _Harm(tmp_path / "done")}
     files = archives.members(archives.config(network), weights, MODEL)
-    with pytest.raises(CheckpointError, match="tensors"):
+    with pytest.raises(CheckpointError, match="more than tensors"):
+        load(archives.write(tmp_path / "model.nemo", files))
+    assert not (tmp_path / "done").exists()
+
+
+@pytest.mark.parametrize("weights", [[1], {"encoder": "text"}])
+def test_only_tensors_are_weights(network: FastConformer, tmp_path: Path, weights: object) -> None:
+    files = archives.members(archives.config(network), weights, MODEL)
+    with pytest.raises(CheckpointError, match="dictionary of tensors"):
         load(archives.write(tmp_path / "model.nemo", files))
 
 
