@@ -241,7 +241,7 @@ class FastConformerStream(StreamModel):
         if track is None or track.utterance != utterance:
             return Track(utterance)
         overrun = self._position(track) - request.end if request else 0
-        return track if overrun <= MAX_OVERRUN_S * SAMPLE_RATE_HZ else Track(utterance)
+        return track if overrun <= MAX_OVERRUN_S * SAMPLE_RATE_HZ else Track(utterance, told=len(track.tokens))
 
     # --- steps ---
 
@@ -277,7 +277,7 @@ class FastConformerStream(StreamModel):
         for slot, track, tokens in zip(slots, tracks, heard, strict=True):
             track.mels += step.mels
             track.tokens += tokens
-            if track.utterance == self._listeners[slot].followed:
+            if track.utterance == self._listeners[slot].followed and len(track.tokens) >= track.told:
                 outputs.append(self._partial(slot, track))
         return outputs
 

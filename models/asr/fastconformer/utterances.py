@@ -32,6 +32,8 @@ class Track:
     utterance: Utterance
     mels: int = 0
     tokens: list[Token] = field(default_factory=list)
+    told: int = 0
+    """Tokens that were told when the utterance was heard before."""
 
 
 @dataclass

@@ -268,7 +268,7 @@ def test_a_final_that_ends_before_what_was_heard(
     pcm = speech("sense_0870")
     end = 60_000
     model.push(0, follow(1, lookahead_ms=0))
-    hear(model, 0, pcm[: 2 * (end + overrun)])
+    told = partials(hear(model, 0, pcm[: 2 * (end + overrun)]))
     output = final(model, 0, transcribe(1, 0, end))
 
     expected = offline(network, pcm[: 2 * end], 0)
@@ -277,6 +277,10 @@ def test_a_final_that_ends_before_what_was_heard(
     else:
         assert output.meta["text"].startswith(expected[:-4])
         assert all(start < end for _, start, _, _ in output.meta["words"])
+    model.push(0, follow(1))
+    texts = [*told, *partials(drain(model, 0) + hear(model, 0, pcm[2 * (end + overrun) :], end + overrun))]
+    assert all(latter.startswith(former) for former, latter in pairwise(texts))
+    assert len(texts) > len(told)
 
 
 def test_finals_come_in_order_and_hold_their_audio(model: FastConformerStream, speech: Speech) -> None:
