@@ -222,14 +222,13 @@ def _frontend(whole: _Recogniser, rounds: int) -> None:
 
 def _realtime(whole: _Recogniser, quick: bool) -> None:
     """The most streams of which a step, from audio to tokens, stays within a chunk's time."""
-    fits, fails = 0, CAPACITY + 8
+    fits, fails, p95_ms = 0, CAPACITY + 8, 0.0
     while fails - fits > 8:
         streams = (fits + fails) // 16 * 8
         whole.begin(streams)
         times = _times([whole.step], 8 if quick else 40)[0]
-        p95 = percentile(times, 95)
-        if p95 <= CHUNK_MS:
-            fits, p95_ms = streams, p95
+        if percentile(times, 95) <= CHUNK_MS:
+            fits, p95_ms = streams, percentile(times, 95)
         else:
             fails = streams
     report("asr.realtime_streams", fits, "streams", threads=THREADS, step_p95_ms=round(p95_ms, 1), chunk_ms=CHUNK_MS)

@@ -31,9 +31,9 @@ class Window(NamedTuple):
 
 
 class _Attention:
-    """One product makes scaled queries, keys, values, and the scores by distance of Dai et al. 2019, section 3.3:
+    """One product makes scaled queries, keys, values, and the scores by distance (Dai et al. 2019, section 3.3).
 
-    a projected distance does not depend on the input, so its product with queries is a linear layer of the input.
+    A projected distance does not depend on the input, so its product with a query is a linear function of the input.
     """
 
     def __init__(self, attention: RelativeAttention, left: int, longest: int, dtype: torch.dtype) -> None:
