@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.lm.config import DecoderConfig
 from models.linear import Linear, pack
+from models.lm.config import DecoderConfig
 
 
 class _Layer(NamedTuple):

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.linear import pack
 from models.lm import weights
 from models.lm.decoder import Decoder
-from models.linear import pack
 from tests.models.lm import checkpoints
 
 CAPACITY, CONTEXT = 6, 64
