@@ -16,7 +16,7 @@ from models.asr.fastconformer.frontend import Frontend
 from models.asr.fastconformer.vocabulary import Vocabulary
 from models.audio import SAMPLE_RATE_HZ, FloatArray
 from training.asr.disturb import Disturber
-from training.asr.recipe import Recipe
+from training.asr.recipe import UNDISTURBED, Disturbance, Recipe
 
 _POOL_BATCHES = 40
 _MAX_PAUSE_S = 0.6
@@ -98,26 +98,25 @@ class Batches(IterableDataset[Batch]):
     def __iter__(self) -> Iterator[Batch]:
         torch.set_num_threads(1)
         rng = np.random.default_rng((self._seed, self._step))
-        disturber = Disturber(self._recipe.disturbance, rng)
         frontend = Frontend(self._recipe.frontend)
         while True:
             utterances = [u for manifest in self._manifests for u in read_manifest(manifest)]
-            how = self._recipe.optimisation
-            longest = how.flat_start_s if self._step < how.flat_start else self._recipe.disturbance.max_joined_s
-            for batch in self._epoch(utterances, longest, rng):
+            first, how = self._recipe.optimisation, self._recipe.disturbance
+            if self._step < first.flat_start:
+                utterances = [u for u in utterances if u.duration <= first.flat_start_s]
+                how = UNDISTURBED
+            disturber = Disturber(how, rng)
+            for batch in self._epoch(utterances, how, rng):
                 yield self._make(batch, utterances, disturber, frontend, rng)
                 self._step += 1
-                if self._step == how.flat_start:
+                if self._step == first.flat_start:
                     break
 
     def _epoch(
-        self, utterances: list[Utterance], longest: float, rng: np.random.Generator
+        self, utterances: list[Utterance], how: Disturbance, rng: np.random.Generator
     ) -> Iterator[list[list[Utterance]]]:
-        """Each utterance of up to `longest` seconds once, in batches of groups that are joined; groups of a batch are
-        about equally long.
-        """
-        utterances = [u for u in utterances if u.duration <= longest]
-        groups = self._joined([utterances[i] for i in rng.permutation(len(utterances))], longest, rng)
+        """Each utterance once, in batches of groups that are joined; groups of a batch are about equally long."""
+        groups = _joined([utterances[i] for i in rng.permutation(len(utterances))], how, rng)
         limit = self._recipe.optimisation.batch_s
         size = max(1, round(_POOL_BATCHES * limit / (sum(u.duration for u in utterances) / len(groups))))
         for start in range(0, len(groups), size):
@@ -128,16 +127,6 @@ class Batches(IterableDataset[Batch]):
                     batches.append([])
                 batches[-1].append(group)
             yield from (batches[i] for i in rng.permutation(len(batches)))
-
-    def _joined(self, utterances: list[Utterance], longest: float, rng: np.random.Generator) -> list[list[Utterance]]:
-        join = self._recipe.disturbance.join
-        groups: list[list[Utterance]] = []
-        for utterance in utterances:
-            if groups and rng.random() < join and _seconds(groups[-1]) + utterance.duration < longest:
-                groups[-1].append(utterance)
-            else:
-                groups.append([utterance])
-        return groups
 
     def _make(
         self,
@@ -153,7 +142,7 @@ class Batches(IterableDataset[Batch]):
         for group in groups:
             pauses = rng.exponential(_MAX_PAUSE_S / 3, len(group) + 1).clip(0, _MAX_PAUSE_S)
             pieces = [np.zeros(round(pauses[0] * SAMPLE_RATE_HZ), np.float32)]
-            silent = disturber.chance(self._recipe.disturbance.silence)
+            silent = disturber.silences()
             for utterance, pause in zip(group, pauses[1:], strict=True):
                 audio = read_audio(utterance.audio_filepath)
                 pieces += [audio * (not silent), np.zeros(round(pause * SAMPLE_RATE_HZ), np.float32)]
@@ -164,6 +153,18 @@ class Batches(IterableDataset[Batch]):
             tokens.append([] if silent else self._vocabulary.encode(" ".join(u.text for u in group)))
             speech.append((len(pieces[0]) / len(samples), 1 - len(pieces[-1]) / len(samples)))
         return collate(mels, tokens, speech)
+
+
+def _joined(utterances: list[Utterance], how: Disturbance, rng: np.random.Generator) -> list[list[Utterance]]:
+    groups: list[list[Utterance]] = []
+    for utterance in utterances:
+        if utterance.duration > how.max_joined_s:
+            continue
+        if groups and rng.random() < how.join and _seconds(groups[-1]) + utterance.duration < how.max_joined_s:
+            groups[-1].append(utterance)
+        else:
+            groups.append([utterance])
+    return groups
 
 
 def _seconds(group: Sequence[Utterance]) -> float:

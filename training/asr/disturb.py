@@ -25,23 +25,23 @@ class Disturber:
         self._how = disturbance
         self._rng = rng
 
-    def chance(self, probability: float) -> bool:
-        """Whether something of that probability happens now."""
-        return bool(self._rng.random() < probability)
+    def silences(self) -> bool:
+        """Whether nothing is to be said in the next utterance."""
+        return self._chance(self._how.silence)
 
     def audio(self, audio: FloatArray, others: list[FloatArray]) -> FloatArray:
         """Disturbed speech, float32 `[N]`, at a random level and perhaps another speed. `others` make the babble."""
         how, rng = self._how, self._rng
-        if self.chance(how.speed):
+        if self._chance(how.speed):
             speed = np.exp(rng.uniform(-1, 1) * np.log(how.max_speed))
             audio = soxr.resample(audio, SAMPLE_RATE_HZ * speed, SAMPLE_RATE_HZ, "LQ")
         audio = self._filtered(audio)
-        if self.chance(how.noise):
+        if self._chance(how.noise):
             audio = audio + self._noise(len(audio), others) * _rms(audio) * _gain(
                 -rng.uniform(how.min_snr_db, how.max_snr_db)
             )
         audio = audio * _gain(rng.uniform(_MIN_LEVEL_DB, _MAX_LEVEL_DB)) / max(_rms(audio), _SILENT)
-        return self._telephoned(audio) if self.chance(how.telephone) else np.clip(audio, -1, 1).astype(np.float32)
+        return self._telephoned(audio) if self._chance(how.telephone) else np.clip(audio, -1, 1).astype(np.float32)
 
     def silence(self, samples: int, others: list[FloatArray]) -> FloatArray:
         """A pause: noise of a random low level, float32 `[samples]`."""
@@ -50,7 +50,7 @@ class Disturber:
     def mels(self, mels: Tensor) -> Tensor:
         """SpecAugment (Park et al. 2019) and a warped frequency axis; log-mels `[frames, bins]`."""
         how, rng = self._how, self._rng
-        if self.chance(how.warp):
+        if self._chance(how.warp):
             mels = _warped(mels, 1 + rng.uniform(-how.max_warp, how.max_warp))
         mels, frames, bins = mels.clone(), *mels.shape
         mean = mels.mean()
@@ -64,10 +64,13 @@ class Disturber:
             mels[start : start + width] = mean
         return mels
 
+    def _chance(self, probability: float) -> bool:
+        return bool(self._rng.random() < probability)
+
     def _filtered(self, audio: FloatArray) -> FloatArray:
         """Through a room and a smooth frequency response."""
         how, rng = self._how, self._rng
-        room, colour = self.chance(how.room), self.chance(how.colour)
+        room, colour = self._chance(how.room), self._chance(how.colour)
         if not room and not colour:
             return audio
         size = _fft_size(len(audio) + SAMPLE_RATE_HZ // 2)
@@ -93,7 +96,7 @@ class Disturber:
 
     def _noise(self, samples: int, others: list[FloatArray]) -> FloatArray:
         """Coloured noise or babble with unit root mean square, float32 `[samples]`."""
-        if others and self.chance(0.25):
+        if others and self._chance(0.25):
             noise = np.sum([np.resize(other, samples) for other in others], 0)
         else:
             spectrum = rfft(self._rng.standard_normal(_fft_size(samples), np.float32))

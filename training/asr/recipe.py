@@ -13,8 +13,9 @@ class Optimisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batch_s: float = 80.0
     """Audio in a step, seconds."""
     flat_start: int = 0
-    """Steps at first that take utterances of up to `flat_start_s` seconds and learn frame by frame, as if their tokens
-    were all equally long (the flat start of hidden Markov models). CTC from nothing says only blanks for long.
+    """Steps at first that take undisturbed utterances of up to `flat_start_s` seconds and learn frame by frame, as if
+    their tokens were all equally long (the flat start of hidden Markov models). CTC from nothing says only blanks for
+    long.
     """
     flat_start_s: float = 3.0
     learning_rate: float = 1.5e-3
@@ -60,6 +61,11 @@ class Disturbance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     frequency_mask_bins: int = 18
     time_masks_per_s: float = 0.4
     time_mask_frames: int = 25
+
+
+UNDISTURBED = Disturbance(
+    speed=0, room=0, noise=0, colour=0, telephone=0, join=0, silence=0, warp=0, frequency_masks=0, time_masks_per_s=0
+)
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

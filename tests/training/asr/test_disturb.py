@@ -6,11 +6,8 @@ import torch
 from models.audio import SAMPLE_RATE_HZ
 from tests.training.asr.tones import tones
 from training.asr.disturb import Disturber
-from training.asr.recipe import Disturbance
+from training.asr.recipe import UNDISTURBED, Disturbance
 
-NOTHING = Disturbance(
-    speed=0, room=0, noise=0, colour=0, telephone=0, join=0, silence=0, warp=0, frequency_masks=0, time_masks_per_s=0
-)
 ALWAYS = Disturbance(speed=1, room=1, noise=1, colour=1, telephone=1, warp=1)
 SPEECH = tones("abc cab")
 OTHERS = [tones("ba"), tones("cc"), tones("b")]
@@ -35,7 +32,7 @@ def test_the_same_generator_disturbs_alike() -> None:
 
 
 def test_without_disturbances_only_the_level_changes() -> None:
-    audio = disturber(NOTHING).audio(SPEECH, OTHERS)
+    audio = disturber(UNDISTURBED).audio(SPEECH, OTHERS)
     np.testing.assert_allclose(audio / np.abs(audio).max(), SPEECH / np.abs(SPEECH).max(), atol=1e-6)
 
 
@@ -50,7 +47,7 @@ def test_digital_silence_does_not_blow_up() -> None:
 
 def test_a_telephone_has_no_treble() -> None:
     noise = np.random.default_rng(0).standard_normal(SAMPLE_RATE_HZ).astype(np.float32)
-    heard = disturber(msgspec.structs.replace(NOTHING, telephone=1.0)).audio(noise, OTHERS)
+    heard = disturber(msgspec.structs.replace(UNDISTURBED, telephone=1.0)).audio(noise, OTHERS)
     spectrum = np.abs(np.fft.rfft(heard))
     assert spectrum[4_500:].mean() < 0.1 * spectrum[500:3_000].mean()
 
