@@ -25,7 +25,7 @@ from training.asr.recipe import Recipe, read_recipe
 
 RESUME = "resume.pt"
 _PREFETCHED_BATCHES = 6
-_MEL_MEAN, _MEL_DEVIATION = -10.0, 4.7
+_MEL_DEVIATION = 4.7
 """Of log-mels of speech at common levels."""
 
 
@@ -78,14 +78,13 @@ class Run:
 
 
 def new_network(config: Config, dropout: float) -> FastConformer:
-    """Random weights, and a first convolution that begins as if features had zero mean and unit variance."""
+    """Random weights, and a first convolution that begins blind to loudness and as if features had unit variance."""
     network = FastConformer(config, dropout).train()
     first = network.encoder.pre_encode.conv[0]
     assert isinstance(first, nn.Conv2d)
-    assert first.bias is not None
     with torch.no_grad():
+        first.weight -= first.weight.mean((1, 2, 3), keepdim=True)
         first.weight /= _MEL_DEVIATION
-        first.bias -= first.weight.sum((1, 2, 3)) * _MEL_MEAN
     return network
 
 
