@@ -283,6 +283,19 @@ def test_a_final_that_ends_before_what_was_heard(
     assert len(texts) > len(told)
 
 
+def test_what_was_said_after_the_end_is_not_in_the_final_text(model: FastConformerStream, speech: Speech) -> None:
+    pcm = speech("sense_0870")
+    model.push(0, follow(1, lookahead_ms=0))
+    told = partials(hear(model, 0, pcm[: 2 * 60_000]))
+    shorter = 0
+    for back in range(0, 8_000, 1_000):
+        meta = final(model, 0, transcribe(1, 0, 60_000 - back)).meta
+        model.push(0, follow(1))
+        shorter += len(meta["text"]) < len(told[-1])
+        assert all(start < 60_000 - back for _, start, _, _ in meta["words"])
+    assert shorter
+
+
 def test_finals_come_in_order_and_hold_their_audio(model: FastConformerStream, speech: Speech) -> None:
     pcm = speech("sense_0870")
     cut, end = 50_000, len(pcm) // 2
