@@ -18,7 +18,7 @@ class Optimisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     long.
     """
     flat_start_s: float = 3.0
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     warmup: int = 200
     decay: float = 0.25
     """Share of all steps."""

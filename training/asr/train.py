@@ -25,8 +25,8 @@ from training.asr.recipe import Recipe, read_recipe
 
 RESUME = "resume.pt"
 _PREFETCHED_BATCHES = 6
-_MEL_DEVIATION = 4.7
-"""Of log-mels of speech at common levels."""
+_MEL_CONTRAST = 1.5
+"""Deviation of log-mels of speech from those beside them."""
 
 
 class Run:
@@ -78,13 +78,22 @@ class Run:
 
 
 def new_network(config: Config, dropout: float) -> FastConformer:
-    """Random weights, and a first convolution that begins blind to loudness and as if features had unit variance."""
+    """Random weights. What reaches the blocks has about unit variance (He et al. 2015), whatever the loudness: torch's
+    own initial convolutions would drown it in what the blocks add.
+    """
     network = FastConformer(config, dropout).train()
-    first = network.encoder.pre_encode.conv[0]
+    subsampling = network.encoder.pre_encode
+    for layer in (*subsampling.conv, subsampling.out):
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            follows_relu = isinstance(layer, nn.Linear) or layer.groups > 1
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="linear" if follows_relu else "relu")
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
+    first = subsampling.conv[0]
     assert isinstance(first, nn.Conv2d)
     with torch.no_grad():
         first.weight -= first.weight.mean((1, 2, 3), keepdim=True)
-        first.weight /= _MEL_DEVIATION
+        first.weight /= _MEL_CONTRAST
     return network
 
 
