@@ -6,6 +6,8 @@ import msgspec
 from msgspec import Meta
 
 Positive = Annotated[int, Meta(gt=0)]
+Prompt = Annotated[int, Meta(ge=0)]
+"""Number of a language."""
 SUBSAMPLING = 8
 """Mel frames to an encoder frame, of every FastConformer."""
 FRAME_S = 0.08
@@ -60,6 +62,32 @@ class RnntConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_symbols: Positive = 10
 
 
+class PromptConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The language told to a network: one of `prompts`, through an MLP with a layer of `hidden_width`.
+
+    `languages` has the prompt of each ISO-639-1 code; `default` leaves it to the network to find out.
+    """
+
+    prompts: Positive
+    hidden_width: Positive
+    default: Prompt
+    languages: Annotated[dict[str, Prompt], Meta(min_length=1)]
+
+    def __post_init__(self) -> None:
+        named = {"default": self.default} | {f"languages.{code}": prompt for code, prompt in self.languages.items()}
+        for name, prompt in named.items():
+            if prompt >= self.prompts:
+                raise ValueError(f"{name} ({prompt}) must be less than prompts ({self.prompts})")
+
+    def number(self, language: str | None) -> int:
+        """The prompt of a language, or of one that is not given. Raises ValueError for one that is not known."""
+        if language is None:
+            return self.default
+        if language not in self.languages:
+            raise ValueError(f"language must be one of {', '.join(self.languages)}; got {language!r}")
+        return self.languages[language]
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A network with `vocabulary` tokens; the blank comes after them. It has a CTC head, an RNNT head, or both."""
 
@@ -68,6 +96,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     frontend: FrontendConfig = FrontendConfig()
     ctc: bool = True
     rnnt: RnntConfig | None = None
+    prompt: PromptConfig | None = None
 
     def __post_init__(self) -> None:
         if not self.ctc and self.rnnt is None:

@@ -1,11 +1,13 @@
-"""Checkpoints of transformers' `NemotronAsrStreamingForRNNT`, such as `nvidia/nemotron-speech-streaming-en-0.6b`.
+"""Checkpoints of transformers' `NemotronAsrStreamingForRNNT`, such as `nvidia/nemotron-speech-streaming-en-0.6b`, and
+of `Nemotron3_5AsrForRNNT`, which is told the language, such as `nvidia/nemotron-3.5-asr-streaming-0.6b`.
 
-`processor_config.json` has the features and the look-aheads. Fields with one possible value are there to refuse others.
+`processor_config.json` has the features, the look-aheads and the languages. Fields with one possible value are there to
+refuse others.
 """
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -15,7 +17,10 @@ from models.asr.fastconformer.config import Config
 from models.asr.fastconformer.weights import CheckpointError, configure, decode_json, read_safetensors
 
 PROMPTED = "nemotron3_5_asr"
+_LOCALE = re.compile(r"([a-z]{2,3})(-[A-Z]{2})?")
 _NAMES = {
+    r"^prompt_projector\.linear_1\.": "prompt_kernel.0.",
+    r"^prompt_projector\.linear_2\.": "prompt_kernel.2.",
     r"^encoder_projector\.": "joint.enc.",
     r"^decoder\.decoder_projector\.": "joint.pred.",
     r"^joint\.head\.": "joint.joint_net.2.",
@@ -54,7 +59,7 @@ class _Encoder(msgspec.Struct, frozen=True):
 
 
 class _Model(msgspec.Struct, frozen=True):
-    model_type: Literal["nemotron_asr_streaming"]
+    model_type: Literal["nemotron_asr_streaming", "nemotron3_5_asr"]
     vocab_size: Annotated[int, Meta(gt=1)]
     blank_token_id: int
     encoder_config: _Encoder
@@ -83,6 +88,16 @@ class _Processor(msgspec.Struct, frozen=True):
     default_num_lookahead_tokens: int | None = None
 
 
+class _Prompts(msgspec.Struct, frozen=True):
+    num_prompts: int
+    prompt_intermediate_size: int
+    default_prompt_id: int
+
+
+class _Languages(msgspec.Struct, frozen=True):
+    prompt_dictionary: dict[str, int]
+
+
 def model_type(directory: Path) -> str | None:
     """What transformers calls the network in `directory`; None if transformers did not write it."""
     try:
@@ -97,15 +112,27 @@ class _Kind(msgspec.Struct, frozen=True):
 
 def read(directory: Path) -> tuple[Config, dict[str, Tensor]]:
     """The configuration, and the tensors under NeMo's names. Raises CheckpointError."""
-    if model_type(directory) == PROMPTED:
-        raise CheckpointError(f"model_type {PROMPTED!r} is not implemented: its encoder output depends on a language")
     model = decode_json(directory / "config.json", _Model)
     processor = directory / "processor_config.json"
-    config = _convert(model, decode_json(processor, _Processor) if processor.exists() else _Processor())
+    prompt = _prompt(directory) if model.model_type == PROMPTED else None
+    config = _convert(model, decode_json(processor, _Processor) if processor.exists() else _Processor(), prompt)
     return config, {_rename(name): value for name, value in read_safetensors(directory).items()}
 
 
-def _convert(model: _Model, processor: _Processor) -> Config:
+def _prompt(directory: Path) -> dict[str, Any]:
+    """The fields of `PromptConfig`. A language has the prompt of its bare code, else that of its first locale."""
+    model = decode_json(directory / "config.json", _Prompts)
+    prompts = decode_json(directory / "processor_config.json", _Languages).prompt_dictionary
+    locales = [(match[1], prompt) for name, prompt in prompts.items() if (match := _LOCALE.fullmatch(name))]
+    return {
+        "prompts": model.num_prompts,
+        "hidden_width": model.prompt_intermediate_size,
+        "default": model.default_prompt_id,
+        "languages": {code: prompts.get(code, prompt) for code, prompt in reversed(locales)},
+    }
+
+
+def _convert(model: _Model, processor: _Processor, prompt: dict[str, Any] | None) -> Config:
     encoder, features = model.encoder_config, processor.feature_extractor
     first = processor.default_num_lookahead_tokens
     lookaheads = processor.supported_num_lookahead_tokens
@@ -142,6 +169,7 @@ def _convert(model: _Model, processor: _Processor) -> Config:
             "joint_width": model.decoder_hidden_size,
             "max_symbols": model.max_symbols_per_step,
         },
+        prompt=prompt,
     )
 
 

@@ -24,7 +24,7 @@ from models.audio import BYTES_PER_SAMPLE, SAMPLE_RATE_HZ, AudioRing, HeldAudio
 from models.base import Message, Output, Pending, StreamError, StreamModel
 
 LANGUAGE = "en"
-"""What checkpoints of streaming FastConformers were trained on."""
+"""What checkpoints that are not told a language were trained on."""
 MAX_REQUESTS = 512
 """More than commits of the shortest length can make of one credit window."""
 MAX_OVERRUN_S = 0.5
@@ -85,6 +85,7 @@ class FastConformerStream(StreamModel):
         """
         network, self._vocabulary = load(next(directory.glob("*.nemo"), directory))
         config = network.config
+        self._prompt = config.prompt
         samples = round(window_s * SAMPLE_RATE_HZ)
         self.capacity = capacity
         self.max_batch = max_batch
@@ -103,8 +104,11 @@ class FastConformerStream(StreamModel):
 
     @property
     def languages(self) -> frozenset[str]:
-        """ISO-639-1 codes of the languages it knows."""
-        return frozenset({LANGUAGE})
+        """ISO-639-1 codes of the languages it knows: those it has prompts for and, if it writes any, tags."""
+        if self._prompt is None:
+            return frozenset({LANGUAGE})
+        known = frozenset(self._prompt.languages)
+        return known & frozenset(self._vocabulary.tags.values()) or known
 
     @property
     def lookaheads_ms(self) -> tuple[int, ...]:
@@ -172,8 +176,8 @@ class FastConformerStream(StreamModel):
     def _follow(self, slot: int, message: Message) -> None:
         listener, meta = self._listeners[slot], message.meta
         self._check_held(slot, message.pts, "pts")
-        utterance = listener.known(meta["segment"], message.pts) or self._utterance(meta, message.pts, self._lookahead)
-        understood = meta["language"] in (None, LANGUAGE)
+        utterance = self._utterance(listener, meta, message.pts, self._lookahead)
+        understood = meta["language"] in (None, *self.languages)
         listener.withdraw(utterance.number)
         listener.followed = utterance if self._partials and understood else None
 
@@ -185,13 +189,14 @@ class FastConformerStream(StreamModel):
             limit = self.window // BYTES_PER_SAMPLE
             raise StreamError(f"a segment has 0 to {limit} samples, got {end - start}", param="start")
         if self._finals:
-            if meta["language"] not in (None, LANGUAGE):
-                told = f"language must be {LANGUAGE!r}, all this recogniser knows; got {meta['language']!r}"
+            if meta["language"] not in (None, *self.languages):
+                known = ", ".join(sorted(self.languages))
+                told = f"language must be one of these ISO-639-1 codes: {known}; got {meta['language']!r}"
                 raise StreamError(told, param="language")
             if len(listener.requests) >= MAX_REQUESTS:
                 raise StreamError(f"at most {MAX_REQUESTS} segments can wait for their final text", code="queue_full")
             longest = max(self._lookaheads.values())
-            utterance = listener.known(meta["segment"], start) or self._utterance(meta, start, longest)
+            utterance = self._utterance(listener, meta, start, longest)
             listener.ask(Request(utterance, end, meta["words"], message.slack_s))
         listener.unfollow(meta["segment"])
 
@@ -200,12 +205,16 @@ class FastConformerStream(StreamModel):
         if not released <= pts <= written:
             raise StreamError(f"{param} must be between {released} (released) and {written}, got {pts}", param=param)
 
-    def _utterance(self, meta: Mapping[str, Any], start: int, lookahead: int) -> Utterance:
+    def _utterance(self, listener: Listener, meta: Mapping[str, Any], start: int, lookahead: int) -> Utterance:
+        """The one that the network has begun to hear, else a new one."""
+        language = meta["language"] or (None if self._prompt else LANGUAGE)
+        if known := listener.known(meta["segment"], start, language):
+            return known
         wanted_ms = meta.get("lookahead_ms")
         phrases = tuple(meta.get("phrases") or ())
         self._boosting(phrases)
         chosen = lookahead if wanted_ms is None else self._known_lookahead(wanted_ms)
-        return Utterance(meta["segment"], start, chosen, phrases)
+        return Utterance(meta["segment"], start, chosen, phrases, language)
 
     def _known_lookahead(self, lookahead_ms: int) -> int:
         if lookahead_ms not in self._lookaheads:
@@ -253,7 +262,7 @@ class FastConformerStream(StreamModel):
             assert utterance is not None
             track = self._track(slot, utterance)
             if track is not self._listeners[slot].track:
-                self._encoder.reset(slot)
+                self._encoder.reset(slot, utterance.language)
                 self._decoder.reset(slot, self._boosting(utterance.phrases))
                 self._listeners[slot].track = track
             tracks.append(track)
@@ -283,9 +292,15 @@ class FastConformerStream(StreamModel):
 
     def _partial(self, slot: int, track: Track) -> Output:
         text = self._vocabulary.decode([token.id for token in track.tokens])
-        blank = self._decoder.silence(slot) * FRAME_SAMPLES
+        blank = self._wordless(slot, track) * FRAME_SAMPLES
         heard = min(self._position(track), int(self._ring.written[slot]))
         return Output(slot, "partial", heard, meta={"segment": track.utterance.number, "text": text, "blank": blank})
+
+    def _wordless(self, slot: int, track: Track) -> int:
+        """Frames since the last token that writes something, or since the start."""
+        last = track.tokens[-1].frame if track.tokens else -1
+        written = (token.frame for token in reversed(track.tokens) if self._vocabulary.decode([token.id]))
+        return self._decoder.silence(slot) + last - next(written, -1)
 
     def _finish(self, step: Step, slots: Sequence[int]) -> list[Output]:
         """Final texts: what the tail of the audio adds is heard by a copy, so that the utterance may go on."""
@@ -309,8 +324,8 @@ class FastConformerStream(StreamModel):
 
     def _final(self, slot: int, request: Request, tokens: Sequence[Token]) -> Output:
         begin = self._begin(request.utterance)
-        told = final(self._vocabulary, tokens, begin, request.end, words=request.words)
-        meta = {"segment": request.utterance.number, "language": LANGUAGE, **told}
+        told = final(self._vocabulary, tokens, request.utterance.language, begin, request.end, words=request.words)
+        meta = {"segment": request.utterance.number, **told}
         return Output(slot, "final", request.end, meta=meta)
 
     def _begin(self, utterance: Utterance) -> int:

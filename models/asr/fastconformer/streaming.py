@@ -16,6 +16,7 @@ from torch import Tensor
 from models.asr.fastconformer.block import Block
 from models.asr.fastconformer.config import SUBSAMPLING
 from models.asr.fastconformer.network import FastConformer
+from models.asr.fastconformer.prompt import StreamingPrompt
 from models.asr.fastconformer.streaming_block import StreamingBlock, Window
 from models.asr.fastconformer.streaming_subsampling import StreamingSubsampling
 
@@ -47,6 +48,9 @@ class StreamingEncoder:
         for block in network.encoder.layers:
             assert isinstance(block, Block)
             self._blocks.append(StreamingBlock(block, config.left_context, longest, dtype))
+        self._prompt, kernel = network.config.prompt, network.prompt_kernel
+        self._tell_language = None if kernel is None else StreamingPrompt(kernel, config.width, dtype)
+        self._prompts = torch.zeros(capacity, dtype=torch.long, device=self._device)
         self._ring = config.left_context + longest
         self._pairs = self._zeros(config.layers, capacity, self._ring, 2 * config.width)
         """Keys and values."""
@@ -66,8 +70,9 @@ class StreamingEncoder:
         tensors = (self._pairs, self._kept, *self._stages)
         return sum(tensor.nbytes for tensor in tensors) // len(self._frames)
 
-    def reset(self, slot: int) -> None:
-        """Begin a new stream."""
+    def reset(self, slot: int, language: str | None = None) -> None:
+        """Begin a new stream, in `language` if the network is told one."""
+        self._prompts[slot] = self._prompt.number(language) if self._prompt else 0
         self._pairs[:, slot] = 0
         self._kept[:, slot] = 0
         for stage in self._stages:
@@ -106,7 +111,7 @@ class StreamingEncoder:
         """The slot's state; its length depends on the stream's only while that is shorter than the left context."""
         held = min(int(self._frames[slot]), self.config.left_context)
         tensors = {
-            "position": torch.tensor([self._frames[slot], self._lookaheads[slot]]),
+            "position": torch.tensor([self._frames[slot], self._lookaheads[slot], self._prompts[slot]]),
             "pairs": self._pairs[:, slot, self._places(slot, held)],
             "kept": self._kept[:, slot].contiguous(),
         }
@@ -117,7 +122,7 @@ class StreamingEncoder:
         """Set the slot to a snapshot of an encoder with the same weights and dtype."""
         tensors = safetensors.torch.load(snapshot)
         self.reset(slot)
-        self._frames[slot], self._lookaheads[slot] = tensors["position"].tolist()
+        self._frames[slot], self._lookaheads[slot], self._prompts[slot] = tensors["position"].tolist()
         pairs = tensors["pairs"].to(self._device)
         self._pairs[:, slot, self._places(slot, pairs.shape[1])] = pairs
         self._kept[:, slot] = tensors["kept"].to(self._device)
@@ -155,7 +160,8 @@ class StreamingEncoder:
             self._kept.index_copy_(1, rows, torch.stack(kept))
             for stage, after in zip(self._stages, stages, strict=True):
                 stage.index_copy_(0, rows, after)
-        return hidden.view(len(slots), -1, self.config.width)
+        encoded = hidden.view(len(slots), -1, self.config.width)
+        return self._tell_language(encoded, self._prompts[rows]) if self._tell_language else encoded
 
     def _window(self, rows: Tensor, frames: Tensor, new: int) -> Window:
         """The window of slots `rows` `[B]` that had so many `frames` `[B]` before `new` ones.

@@ -1,7 +1,7 @@
 """What is told of the tokens that were heard."""
 
 from collections.abc import Sequence
-from statistics import fmean
+from statistics import fmean, mode
 from typing import Any
 
 from models.asr.fastconformer.decoder import Token
@@ -9,12 +9,21 @@ from models.asr.fastconformer.timing import time_words
 from models.asr.fastconformer.vocabulary import Vocabulary
 
 
-def final(vocabulary: Vocabulary, tokens: Sequence[Token], start: int, end: int, *, words: bool) -> dict[str, Any]:
-    """Meta of a final text of samples [start, end), whose first encoder frame begins at `start`."""
+def final(
+    vocabulary: Vocabulary, tokens: Sequence[Token], language: str | None, start: int, end: int, *, words: bool
+) -> dict[str, Any]:
+    """Meta of a final text of samples [start, end), whose first encoder frame begins at `start`.
+
+    A `language` that is not known is the one that most tags among the tokens name, if any.
+    """
+    text = vocabulary.decode([token.id for token in tokens])
+    tags = [vocabulary.tags[token.id] for token in tokens if token.id in vocabulary.tags]
+    tokens = [token for token in tokens if token.id not in vocabulary.tags]
     meta: dict[str, Any] = {
-        "text": vocabulary.decode([token.id for token in tokens]),
+        "text": text,
+        "language": language or (mode(tags) if tags else None),
         "tokens": [[_text(vocabulary, token.id), token.logprob] for token in tokens],
-        "no_speech": 0.0 if tokens else 1.0,
+        "no_speech": 0.0 if text else 1.0,
         "avg_logprob": fmean(token.logprob for token in tokens) if tokens else 0.0,
     }
     if words:

@@ -7,12 +7,16 @@ from models.asr.fastconformer.decoder import Token
 
 @dataclass(frozen=True)
 class Utterance:
-    """Audio from sample `start` on, heard with a look-ahead in encoder frames, in which `phrases` are likely."""
+    """Audio from sample `start` on, heard with a look-ahead in encoder frames, in which `phrases` are likely.
+
+    Without a `language` it is left to the network to find out.
+    """
 
     number: int
     start: int
     lookahead: int
     phrases: tuple[str, ...] = ()
+    language: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,11 @@ class Listener:
         """What there is to hear: requests come first."""
         return self.requests[0].utterance if self.requests else self.followed
 
-    def known(self, number: int, start: int) -> Utterance | None:
-        """The utterance, if the network has begun to hear it or is about to."""
+    def known(self, number: int, start: int, language: str | None) -> Utterance | None:
+        """The utterance, if the network has begun to hear it in the language or is about to."""
         begun = [self.followed, self.track and self.track.utterance]
-        return next((other for other in begun if other and (other.number, other.start) == (number, start)), None)
+        wanted = number, start, language
+        return next((one for one in begun if one and (one.number, one.start, one.language) == wanted), None)
 
     def ask(self, request: Request) -> None:
         """Queue a request, in place of an unanswered one for its utterance."""

@@ -13,6 +13,9 @@ import tokenizers
 SPACE = "\u2581"
 TOKENIZER_JSON = "tokenizer.json"
 SENTENCEPIECE_MODEL = "tokenizer.model"
+_TAG = re.compile(r"<([a-z]{2,3})-[A-Z]{2}>")
+"""What networks of many languages write after a sentence: its language and country."""
+_TAG_SO_FAR = re.compile(rf"{_TAG.pattern}|<([a-z]{{0,3}}|[a-z]{{2,3}}-[A-Z]{{0,2}})\Z")
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
 
@@ -26,6 +29,9 @@ class Vocabulary(ABC):
     def __init__(self, pieces: Sequence[str | None]) -> None:
         """`pieces` by number; None writes nothing."""
         self._pieces = [_bytes(piece) for piece in pieces]
+        tags = [(number, _TAG.fullmatch(piece)) for number, piece in enumerate(pieces) if piece]
+        self.tags = {number: tag[1] for number, tag in tags if tag}
+        """Tokens that name the language of what was said before them, as its code."""
 
     def __len__(self) -> int:
         return len(self._pieces)
@@ -36,10 +42,11 @@ class Vocabulary(ABC):
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Their text, which only grows with more tokens: a character whose bytes are not all there yet is left out,
-        bytes that are no character are U+FFFD.
+        bytes that are no character are U+FFFD. Where there are tags, those spelled in many tokens are left out too.
         """
         text = b"".join(self._pieces[token] for token in tokens)
-        return codecs.getincrementaldecoder("utf-8")("replace").decode(text).lstrip(" ")
+        decoded = codecs.getincrementaldecoder("utf-8")("replace").decode(text)
+        return _untagged(decoded) if self.tags else decoded.lstrip(" ")
 
     def encode(self, text: str) -> list[int]:
         """The tokens of `text`: as it is, else in lower case, else with neither accents nor punctuation. Raises
@@ -70,7 +77,7 @@ class TokenizersVocabulary(Vocabulary):
         for piece, number in tokenizer.get_vocab().items():
             if number >= len(pieces):
                 raise VocabularyError(f"token {number} ({piece!r}) of {len(pieces)}: numbers must have no gaps")
-            pieces[number] = None if number in special else piece
+            pieces[number] = piece if number not in special or _TAG.fullmatch(piece) else None
         if not any(piece and piece.startswith(SPACE) for piece in pieces):
             raise VocabularyError("no token starts with U+2581: only vocabularies that write spaces so are implemented")
         super().__init__(pieces[:size])
@@ -133,6 +140,11 @@ def _bytes(piece: str | None) -> bytes:
         return b""
     byte = _BYTE.fullmatch(piece)
     return bytes.fromhex(byte[1]) if byte else piece.replace(SPACE, " ").encode()
+
+
+def _untagged(text: str) -> str:
+    """Without tags, what may become one, and the space before them."""
+    return " ".join(word for word in _TAG_SO_FAR.sub("", text).split(" ") if word)
 
 
 def _plain(text: str) -> str:

@@ -112,7 +112,7 @@ def test_shards(tmp_path: Path) -> None:
 Change = Callable[[dict[str, Any]], object]
 REFUSED: dict[str, tuple[Change, str]] = {
     "another network": (lambda c: c.update(model_type="parakeet_ctc"), "model_type"),
-    "languages": (lambda c: c.update(model_type="nemotron3_5_asr"), "depends on a language"),
+    "languages": (lambda c: c.update(model_type="nemotron3_5_asr"), "num_prompts"),
     "blank elsewhere": (lambda c: c.update(blank_token_id=0), "blank_token_id"),
     "activation": (lambda c: c["encoder_config"].update(hidden_act="gelu"), r"encoder_config\.hidden_act"),
     "subsampling": (lambda c: c["encoder_config"].update(subsampling_factor=4), r"encoder_config\.subsampling_factor"),

@@ -22,9 +22,13 @@ from tests.models.asr.fastconformer import small
 OWN = small.vocabulary()
 PIECES = SentencePieceVocabulary(small.sentencepiece_model())
 BYTES = SentencePieceVocabulary(small.sentencepiece_model(320, bytes_too=True))
+_TAGGED = ["\u2581", "\u2581hi", "!", "<en-US>", "<", "m", "mt", "-", "M", "T", ">", "MT>", "\u2581<mt-"]
+TAGGED = TokenizersVocabulary(
+    tokenizers.Tokenizer(models.BPE({text: number for number, text in enumerate(_TAGGED)}, []))
+)
 
 
-@pytest.mark.parametrize("vocabulary", [OWN, PIECES, BYTES])
+@pytest.mark.parametrize("vocabulary", [OWN, PIECES, BYTES, TAGGED])
 @given(data=st.data())
 def test_more_tokens_only_add_text(vocabulary: Vocabulary, data: st.DataObject) -> None:
     tokens = data.draw(st.lists(st.integers(0, len(vocabulary) - 1), max_size=20))
@@ -83,6 +87,24 @@ def test_special_tokens_write_nothing_and_the_blank_is_left_out(tmp_path: Path) 
     vocabulary = load(tmp_path, small.VOCABULARY + 1)
     assert len(vocabulary) == small.VOCABULARY + 1
     assert vocabulary.decode([*OWN.encode("dog"), small.VOCABULARY]) == "dog"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "text"),
+    [
+        ("\u2581hi ! \u2581 <en-US> \u2581hi <en-US>", "hi! hi"),
+        ("\u2581hi \u2581 < m T > <en-US> !", "hi <mT>!"),
+        ("\u2581hi \u2581 < mt - M T > \u2581hi", "hi hi"),
+        ("\u2581hi \u2581<mt- MT>", "hi"),
+        ("\u2581hi \u2581<mt- M", "hi"),
+        ("\u2581hi \u2581<mt- mt", "hi <mt-mt"),
+        ("<en-US>", ""),
+    ],
+)
+def test_language_tags_are_left_out(pieces: str, text: str) -> None:
+    """As one token, as many, and those that may become one; with the space before them."""
+    assert TAGGED.decode([_TAGGED.index(piece) for piece in pieces.split(" ")]) == text
+    assert TAGGED.tags == {_TAGGED.index("<en-US>"): "en"}
 
 
 @pytest.mark.parametrize("contents", ["", "{}", "[1]", '{"model": {"type": "Other"}}'])
