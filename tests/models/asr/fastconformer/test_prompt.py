@@ -18,10 +18,12 @@ from transformers.models.nemotron_asr_streaming.modeling_nemotron_asr_streaming 
 
 from models.asr.fastconformer.checkpoint import CheckpointError, Loaded, load, save
 from models.asr.fastconformer.config import FrontendConfig
+from models.asr.fastconformer.decoder import Token
 from models.asr.fastconformer.frontend import Frontend
 from models.asr.fastconformer.model import FastConformerStream
 from models.asr.fastconformer.streaming import StreamingEncoder
 from models.asr.fastconformer.timing import FRAME_SAMPLES
+from models.asr.fastconformer.transcript import final
 from models.asr.fastconformer.transducer import TransducerDecoder
 from models.asr.fastconformer.vocabulary import TokenizersVocabulary
 from models.base import Message, Output, StreamError
@@ -265,20 +267,26 @@ def test_streams_of_several_languages(heard: tuple[FastConformerStream, Loaded],
     wanted = [offline(loaded, pcm, language) for language in languages]
     assert len({text for text, _ in wanted}) == len(languages)
     assert sum(max(tokens) >= small.VOCABULARY for _, tokens in wanted) > 2
-    for (text, tokens), final in zip(wanted, finals, strict=True):
-        assert final.meta["text"] == text
-        metas = [output.meta for output in partials if output.slot == final.slot]
+    for (text, tokens), last in zip(wanted, finals, strict=True):
+        assert last.meta["text"] == text
+        metas = [output.meta for output in partials if output.slot == last.slot]
         for former, latter in pairwise(metas):
             if former["text"] == latter["text"]:
                 assert latter["blank"] == former["blank"] + 2 * FRAME_SAMPLES
         texts = [meta["text"] for meta in metas]
         assert all(latter.startswith(former) for former, latter in pairwise([*texts, text]))
         spoken = [token for token in tokens if token < small.VOCABULARY]
-        assert len(final.meta["tokens"]) == len(spoken)
-        assert " ".join(word for word, *_ in final.meta["words"]) == text
-    assert [final.meta["language"] for final in finals[1:]] == languages[1:]
+        assert len(last.meta["tokens"]) == len(spoken)
+        assert " ".join(word for word, *_ in last.meta["words"]) == text
+    assert [last.meta["language"] for last in finals[1:]] == languages[1:]
     tags = [prompted.TAGS[token - small.VOCABULARY][1:3] for token in wanted[0][1] if token >= small.VOCABULARY]
     assert finals[0].meta["language"] == max(tags, key=tags.count)
+
+
+def test_a_tag_alone_is_no_speech() -> None:
+    vocabulary = TokenizersVocabulary(prompted.vocabulary())
+    told = final(vocabulary, [Token(small.VOCABULARY + 1, 3, -0.1)], None, 0, 16_000, words=True)
+    assert told == {"text": "", "language": "de", "tokens": [], "no_speech": 1.0, "avg_logprob": 0.0, "words": []}
 
 
 def test_languages_are_those_of_prompts_and_tags(heard: tuple[FastConformerStream, Loaded], pcm: bytes) -> None:
@@ -302,5 +310,5 @@ def test_a_final_in_another_language_is_heard_anew(heard: tuple[FastConformerStr
     model.push(0, Message("audio", 0, pcm))
     drain(model)
     model.push(0, ask("transcribe", len(pcm) // 2, "de", start=0, words=True, lookahead_ms=80))
-    (final,) = drain(model)
-    assert (final.meta["text"], final.meta["language"]) == (offline(loaded, pcm, "de")[0], "de")
+    (last,) = drain(model)
+    assert (last.meta["text"], last.meta["language"]) == (offline(loaded, pcm, "de")[0], "de")
