@@ -31,18 +31,24 @@ class Utterance(msgspec.Struct, frozen=True):
     text: str
     engine: str = ""
     source: str = ""
+    alignment: list[tuple[str, float, float]] | None = None
+    """Words and the seconds from which to which they are said."""
+
+
+Spans = list[tuple[float, float]]
+"""From where to where each token is said."""
 
 
 class Batch(NamedTuple):
     """`mels` `[B, frames, bins]`, `frames` `[B]`, `tokens` `[B, U]` and `tokens_each` `[B]`; zero where nothing is.
-    `speech` `[B, 2]`: the first frame of what is said and the one after it.
+    `spans` `[B, U, 2]`: the frame at which each token begins, and ends, as far as that is known.
     """
 
     mels: Tensor
     frames: Tensor
     tokens: Tensor
     tokens_each: Tensor
-    speech: Tensor
+    spans: Tensor
 
 
 def read_manifest(file: Path) -> list[Utterance]:
@@ -66,19 +72,17 @@ def read_audio(file: str) -> FloatArray:
     return np.concatenate([frame.to_ndarray()[0] for frame in frames]).astype(np.float32)
 
 
-def collate(
-    mels: Sequence[Tensor], tokens: Sequence[Sequence[int]], speech: Sequence[tuple[float, float]] | None = None
-) -> Batch:
-    """Log-mels `[frames, bins]` and tokens of each utterance, padded. `speech`: from where to where in it something is
-    said, as shares of it; all of it by default.
-    """
+def collate(mels: Sequence[Tensor], tokens: Sequence[Sequence[int]], spans: Sequence[Spans] | None = None) -> Batch:
+    """Log-mels `[frames, bins]` of each utterance, its tokens and their spans as shares of it, padded."""
     frames = torch.tensor([len(rows) for rows in mels])
+    shares = spans or [[(0.0, 0.0)] * len(row) for row in tokens]
     return Batch(
         torch.nn.utils.rnn.pad_sequence(list(mels), batch_first=True),
         frames,
         torch.nn.utils.rnn.pad_sequence([torch.tensor(row, dtype=torch.long) for row in tokens], batch_first=True),
         torch.tensor([len(row) for row in tokens]),
-        frames[:, None] * torch.tensor(speech or [(0.0, 1.0)] * len(mels)),
+        torch.nn.utils.rnn.pad_sequence([torch.tensor(row).view(-1, 2) for row in shares], batch_first=True)
+        * frames[:, None, None],
     )
 
 
@@ -138,21 +142,37 @@ class Batches(IterableDataset[Batch]):
     ) -> Batch:
         """Read, disturb and compute features."""
         others = [read_audio(utterances[i].audio_filepath) for i in rng.integers(len(utterances), size=_BABBLE)]
-        mels, tokens, speech = [], [], []
+        mels, tokens, spans = [], [], []
         for group in groups:
             pauses = rng.exponential(_MAX_PAUSE_S / 3, len(group) + 1).clip(0, _MAX_PAUSE_S)
             pieces = [np.zeros(round(pauses[0] * SAMPLE_RATE_HZ), np.float32)]
             silent = disturber.silences()
+            said: list[tuple[int, float, float]] = []
             for utterance, pause in zip(group, pauses[1:], strict=True):
                 audio = read_audio(utterance.audio_filepath)
+                begin_s = sum(map(len, pieces)) / SAMPLE_RATE_HZ
+                said += [(token, begin_s + start, begin_s + end) for token, start, end in self._place(utterance)]
                 pieces += [audio * (not silent), np.zeros(round(pause * SAMPLE_RATE_HZ), np.float32)]
             samples = np.concatenate(pieces)
             audio = disturber.silence(len(samples), others) if silent else disturber.audio(samples, others)
             features, _ = frontend(torch.from_numpy(audio)[None], torch.tensor([len(audio)]))
             mels.append(disturber.mels(features[0]))
-            tokens.append([] if silent else self._vocabulary.encode(" ".join(u.text for u in group)))
-            speech.append((len(pieces[0]) / len(samples), 1 - len(pieces[-1]) / len(samples)))
-        return collate(mels, tokens, speech)
+            tokens.append([] if silent else [token for token, _, _ in said])
+            seconds = len(samples) / SAMPLE_RATE_HZ
+            spans.append([] if silent else [(start / seconds, end / seconds) for _, start, end in said])
+        return collate(mels, tokens, spans)
+
+    def _place(self, utterance: Utterance) -> list[tuple[int, float, float]]:
+        """Tokens and from which to which second they are said, if all letters of a word take equally long; all letters
+        of an utterance without an alignment.
+        """
+        placed = []
+        for text, start, end in utterance.alignment or [(utterance.text, 0.0, utterance.duration)]:
+            tokens = self._vocabulary.encode(text)
+            letters = np.cumsum([0, *(len(self._vocabulary.decode([token])) for token in tokens)])
+            edges = start + (end - start) * letters / letters[-1]
+            placed += list(zip(tokens, edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+        return placed
 
 
 def _joined(utterances: list[Utterance], how: Disturbance, rng: np.random.Generator) -> list[list[Utterance]]:

@@ -80,13 +80,12 @@ def _ctc(logprobs: Tensor, frames: Tensor, batch: Batch) -> Tensor:
 
 
 def _flat(logprobs: Tensor, frames: Tensor, batch: Batch) -> Tensor:
-    """Cross-entropy, in nats per frame, with tokens that share an utterance's speech equally, and blanks around it."""
-    counts, time = batch.tokens_each[:, None], torch.arange(logprobs.shape[1])
-    begin, end = batch.speech[:, :1], batch.speech[:, 1:]
-    at = ((SUBSAMPLING * time - begin) / (end - begin) * counts).floor().long()
-    spoken = (at >= 0) & (at < counts)
-    tokens = functional.pad(batch.tokens, (0, 1)).gather(1, at.clamp(min=0).minimum((counts - 1).clamp(min=0)))
-    targets = torch.where(spoken, tokens, logprobs.shape[-1] - 1)
+    """Cross-entropy, in nats per frame, with the tokens where they are said, and blanks elsewhere."""
+    time = torch.arange(logprobs.shape[1])
+    at = SUBSAMPLING * time[:, None]
+    said = (batch.spans[:, None, :, 0] <= at) & (at < batch.spans[:, None, :, 1])
+    spoken, which = said.max(-1)
+    targets = torch.where(spoken, batch.tokens.gather(1, which), logprobs.shape[-1] - 1)
     return functional.nll_loss(logprobs.flatten(0, 1), targets.masked_fill(time >= frames[:, None], -100).flatten())
 
 

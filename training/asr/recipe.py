@@ -10,12 +10,12 @@ from models.asr.fastconformer.config import EncoderConfig, FrontendConfig, RnntC
 class Optimisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """AdamW, warmed up for `warmup` steps, then constant, then falling linearly to zero over the last `decay` steps."""
 
-    batch_s: float = 80.0
+    batch_s: float = 40.0
     """Audio in a step, seconds."""
     flat_start: int = 0
-    """Steps at first that take undisturbed utterances of up to `flat_start_s` seconds and learn frame by frame, as if
-    their tokens were all equally long (the flat start of hidden Markov models). CTC from nothing says only blanks for
-    long.
+    """Steps at first that take undisturbed utterances of up to `flat_start_s` seconds and learn frame by frame, where
+    the alignment says or as if all letters took equally long (the flat start of hidden Markov models). CTC from nothing
+    says only blanks for long.
     """
     flat_start_s: float = 3.0
     learning_rate: float = 1e-3

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from torch import nn
 from torch.utils.data import DataLoader
 
+from models.asr.fastconformer.block import Block
 from models.asr.fastconformer.checkpoint import load, save
 from models.asr.fastconformer.config import Config
 from models.asr.fastconformer.network import FastConformer
@@ -78,8 +79,9 @@ class Run:
 
 
 def new_network(config: Config, dropout: float) -> FastConformer:
-    """Random weights. What reaches the blocks has about unit variance (He et al. 2015), whatever the loudness: torch's
-    own initial convolutions would drown it in what the blocks add.
+    """Random weights. What reaches the blocks has about unit variance (He et al. 2015), whatever the loudness, and each
+    block begins by passing it on (Goyal et al. 2017, section 5.1): from torch's own initial weights nothing is learnt
+    for thousands of steps.
     """
     network = FastConformer(config, dropout).train()
     subsampling = network.encoder.pre_encode
@@ -94,6 +96,13 @@ def new_network(config: Config, dropout: float) -> FastConformer:
     with torch.no_grad():
         first.weight -= first.weight.mean((1, 2, 3), keepdim=True)
         first.weight /= _MEL_CONTRAST
+    for block in network.encoder.layers:
+        assert isinstance(block, Block)
+        ends = block.feed_forward1.linear2, block.self_attn.linear_out, block.conv.pointwise_conv2
+        for layer in (*ends, block.feed_forward2.linear2):
+            nn.init.zeros_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
     return network
 
 
