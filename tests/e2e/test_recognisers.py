@@ -87,7 +87,7 @@ async def test_the_same_sound_has_the_same_text_in_company(alone: Server) -> Non
 async def test_a_language_it_does_not_know_fails_and_the_session_goes_on(alone: Server) -> None:
     events = await heard(alone, clip("sense_0880") + silence(1), language="de")
     (failed,) = of(TranscriptFailed, events)
-    assert "language must be 'en'" in failed.message
+    assert "language must be one of these ISO-639-1 codes: en" in failed.message
     assert of(Partial, events) == []
 
 
