@@ -29,11 +29,13 @@ test: lint unit
 bench: setup
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -e '.[quality]'
 	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.asr
 	$(BIN)/python -m benchmarks.lm
 	$(BIN)/python -m benchmarks.voice
 
 bench-quick: setup
 	$(BIN)/python -m benchmarks.engine --quick
+	$(BIN)/python -m benchmarks.asr --quick
 	$(BIN)/python -m benchmarks.lm --quick
 	$(BIN)/python -m benchmarks.voice --quick
 
