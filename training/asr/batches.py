@@ -108,6 +108,7 @@ class Batches(IterableDataset[Batch]):
             first, how = self._recipe.optimisation, self._recipe.disturbance
             if self._step < first.flat_start:
                 utterances = [u for u in utterances if u.duration <= first.flat_start_s]
+                utterances = [u for u in utterances if u.alignment] or utterances
                 how = UNDISTURBED
             disturber = Disturber(how, rng)
             for batch in self._epoch(utterances, how, rng):

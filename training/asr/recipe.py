@@ -13,11 +13,11 @@ class Optimisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batch_s: float = 40.0
     """Audio in a step, seconds."""
     flat_start: int = 0
-    """Steps at first that take undisturbed utterances of up to `flat_start_s` seconds and learn frame by frame, where
-    the alignment says or as if all letters took equally long (the flat start of hidden Markov models). CTC from nothing
-    says only blanks for long.
+    """Steps at first that take undisturbed utterances of up to `flat_start_s` seconds and learn frame by frame: those
+    that have an alignment, or if none has, as if all letters took equally long (the flat start of hidden Markov
+    models). CTC from nothing says only blanks for long.
     """
-    flat_start_s: float = 3.0
+    flat_start_s: float = 5.0
     learning_rate: float = 1e-3
     warmup: int = 200
     decay: float = 0.25
