@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import av
 import msgspec
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from torch.utils.data import IterableDataset
 from models.asr.fastconformer.frontend import Frontend
 from models.asr.fastconformer.vocabulary import Vocabulary
 from models.audio import SAMPLE_RATE_HZ, FloatArray
+from training.asr.audio import decode
 from training.asr.disturb import Disturber
 from training.asr.recipe import UNDISTURBED, Disturbance, Recipe
 
@@ -65,11 +65,7 @@ def read_audio(file: str) -> FloatArray:
             if wav.getparams()[:3] == (1, 2, SAMPLE_RATE_HZ):
                 samples = np.frombuffer(wav.readframes(wav.getnframes()), "<i2")
                 return samples.astype(np.float32) / np.float32(32_768)
-    resampler = av.AudioResampler("flt", "mono", SAMPLE_RATE_HZ)
-    with av.open(file) as container:
-        frames = [part for frame in container.decode(audio=0) for part in resampler.resample(frame)]
-    frames += resampler.resample(None)
-    return np.concatenate([frame.to_ndarray()[0] for frame in frames]).astype(np.float32)
+    return decode(Path(file))
 
 
 def collate(mels: Sequence[Tensor], tokens: Sequence[Sequence[int]], spans: Sequence[Spans] | None = None) -> Batch:

@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-import av
-import numpy as np
 import typer
 
-from models.audio import SAMPLE_RATE_HZ, FloatArray
+from models.audio import SAMPLE_RATE_HZ
+from training.asr.audio import decode
 from training.asr.synthesise import Line, encode_lines, write_wav
 from training.asr.texts import spoken
 
@@ -43,15 +42,6 @@ def transcribed_prompts() -> Iterator[tuple[str, Path, str]]:
         file = PROMPTS / f"{name}.g722"
         if not name.startswith(";") and file.exists() and not _NOT_SAID.search(text):
             yield f"asterisk-{name.replace('/', '-')}", file, text
-
-
-def decode(file: Path) -> FloatArray:
-    """A recording of any kind, mono at 16 kHz: float32 `[N]`."""
-    resampler = av.AudioResampler("flt", "mono", SAMPLE_RATE_HZ)
-    with av.open(str(file), format="g722" if file.suffix == ".g722" else None) as container:
-        frames = [part for frame in container.decode(audio=0) for part in resampler.resample(frame)]
-    frames += resampler.resample(None)
-    return np.concatenate([frame.to_ndarray()[0] for frame in frames]).astype(np.float32)
 
 
 def main(out: Annotated[Path, typer.Argument(help="The corpus's directory.")]) -> None:

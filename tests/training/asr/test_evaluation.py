@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from models.audio import SAMPLE_RATE_HZ
-from training.asr.evaluation import LIBRIVOX, PROMPT_TEXTS, PROMPTS, decode, main, transcribed_prompts
+from training.asr.audio import decode
+from training.asr.evaluation import LIBRIVOX, PROMPT_TEXTS, PROMPTS, main, transcribed_prompts
 from training.asr.synthesise import read_manifest
 
 DATA = Path(__file__).parents[2] / "data"
