@@ -46,7 +46,7 @@ class WorkerSettings(CommonSettings):
         description="Checkpoint that gives the final texts if `asr_model` is a FastConformer; none if empty.",
     )
     asr_lookahead_ms: int = Field(
-        80, ge=0, description="How far a FastConformer looks ahead, where a session does not say."
+        80, ge=0, description="How far a FastConformer looks ahead, at least, where a session does not say."
     )
     tts_model: str = Field("kokoro", description="Checkpoint of the speech synthesiser.")
     tts_voices: str = Field("kokoro-voices", description="Checkpoint of its voices.")

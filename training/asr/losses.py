@@ -80,10 +80,10 @@ def _ctc(logprobs: Tensor, frames: Tensor, batch: Batch) -> Tensor:
 
 
 def _flat(logprobs: Tensor, frames: Tensor, batch: Batch) -> Tensor:
-    """Cross-entropy, in nats per frame, with the tokens where they are said, and blanks elsewhere."""
+    """Cross-entropy, in nats per frame, with the tokens a frame after they are said, and blanks elsewhere."""
     time = torch.arange(logprobs.shape[1])
-    at = SUBSAMPLING * time[:, None]
-    said = (batch.spans[:, None, :, 0] <= at) & (at < batch.spans[:, None, :, 1])
+    heard = SUBSAMPLING * (time[:, None] - 1)
+    said = (batch.spans[:, None, :, 0] <= heard) & (heard < batch.spans[:, None, :, 1])
     spoken, which = said.max(-1)
     targets = torch.where(spoken, batch.tokens.gather(1, which), logprobs.shape[-1] - 1)
     return functional.nll_loss(logprobs.flatten(0, 1), targets.masked_fill(time >= frames[:, None], -100).flatten())

@@ -79,9 +79,9 @@ class FastConformerStream(StreamModel):
     ) -> None:
         """`directory` holds a checkpoint; each slot can hold `window_s` seconds of unreleased audio.
 
-        `lookahead_ms` is that of followed utterances that do not choose one, the checkpoint's default if None. Without
-        `partials` or `finals` another model does that work. Raises CheckpointError, and StreamError for a look-ahead
-        that the checkpoint was not trained for.
+        `lookahead_ms` is that of followed utterances that do not choose one, the checkpoint's default if None. A
+        checkpoint that was not trained for one that is asked for, here or by an utterance, looks as much farther as it
+        must. Without `partials` or `finals` another model does that work. Raises CheckpointError.
         """
         network, self._vocabulary = load(next(directory.glob("*.nemo"), directory))
         config = network.config
@@ -92,7 +92,7 @@ class FastConformerStream(StreamModel):
         self.window = samples * BYTES_PER_SAMPLE
         self._partials, self._finals = partials, finals
         self._lookaheads = {_FRAME_MS * lookahead: lookahead for lookahead in sorted(config.encoder.lookaheads)}
-        self._lookahead = config.encoder.lookaheads[0] if lookahead_ms is None else self._known_lookahead(lookahead_ms)
+        self._lookahead = config.encoder.lookaheads[0] if lookahead_ms is None else self._nearest(lookahead_ms)
         self._frontend = StreamingFrontend(config.frontend)
         self._encoder = StreamingEncoder(network, capacity, dtype)
         decoder = CtcDecoder if config.rnnt is None else TransducerDecoder
@@ -109,11 +109,6 @@ class FastConformerStream(StreamModel):
             return frozenset({LANGUAGE})
         known = frozenset(self._prompt.languages)
         return known & frozenset(self._vocabulary.tags.values()) or known
-
-    @property
-    def lookaheads_ms(self) -> tuple[int, ...]:
-        """Look-aheads that the checkpoint was trained for."""
-        return tuple(self._lookaheads)
 
     def open(self, slot: int, options: Mapping[str, Any]) -> None:
         self._ring.reset(slot)
@@ -213,14 +208,12 @@ class FastConformerStream(StreamModel):
         wanted_ms = meta.get("lookahead_ms")
         phrases = tuple(meta.get("phrases") or ())
         self._boosting(phrases)
-        chosen = lookahead if wanted_ms is None else self._known_lookahead(wanted_ms)
+        chosen = lookahead if wanted_ms is None else self._nearest(wanted_ms)
         return Utterance(meta["segment"], start, chosen, phrases, language)
 
-    def _known_lookahead(self, lookahead_ms: int) -> int:
-        if lookahead_ms not in self._lookaheads:
-            known = ", ".join(map(str, self._lookaheads))
-            raise StreamError(f"lookahead_ms must be one of {known}; got {lookahead_ms}", param="lookahead_ms")
-        return self._lookaheads[lookahead_ms]
+    def _nearest(self, lookahead_ms: int) -> int:
+        enough = (lookahead for known_ms, lookahead in self._lookaheads.items() if known_ms >= lookahead_ms)
+        return next(enough, max(self._lookaheads.values()))
 
     def _compile(self, phrases: tuple[str, ...]) -> Boosting | None:
         """Those of the phrases that the vocabulary can write. Raises StreamError."""

@@ -357,13 +357,11 @@ def test_a_blank_run_is_told(model: FastConformerStream, speech: Speech) -> None
         (Message("audio", 128_000, bytes(2 * 200_000)), "data"),
         (follow(1, 7_999), "pts"),
         (follow(1, 128_001), "pts"),
-        (follow(1, 8_000, lookahead_ms=100), "lookahead_ms"),
         (follow(1, 8_000, phrases=["x"] * 1_001), "phrases"),
         (transcribe(1, 7_999, 32_000), "start"),
         (transcribe(1, 8_000, 8_000 + 256_001), "start"),
         (transcribe(1, 32_000, 31_999), "start"),
         (transcribe(1, 8_000, 32_000, language="de"), "language"),
-        (transcribe(1, 8_000, 32_000, lookahead_ms=-80), "lookahead_ms"),
     ],
 )
 def test_refuses_what_it_cannot_serve_and_stays_as_it_was(
@@ -380,10 +378,16 @@ def test_refuses_what_it_cannot_serve_and_stays_as_it_was(
     assert model.snapshot(0) == before
 
 
-def test_an_unknown_lookahead_names_the_known_ones(saved: Path) -> None:
-    with pytest.raises(StreamError, match="lookahead_ms must be one of 0, 80, 480, 1040; got 100"):
-        FastConformerStream(saved, 1, lookahead_ms=100)
-    assert FastConformerStream(saved, 1, lookahead_ms=480).lookaheads_ms == tuple(LOOKAHEADS_MS)
+@pytest.mark.parametrize(("wanted_ms", "chunk"), [(1, 2), (80, 2), (100, 7), (2_000, 14)])
+def test_a_lookahead_that_was_not_trained_is_the_next_longer_one(
+    saved: Path, speech: Speech, wanted_ms: int, chunk: int
+) -> None:
+    by_default, by_choice = FastConformerStream(saved, 1, lookahead_ms=wanted_ms), FastConformerStream(saved, 1)
+    by_default.push(0, follow(1))
+    by_choice.push(0, follow(1, lookahead_ms=wanted_ms))
+    for model in by_default, by_choice:
+        heard = [output.pts for output in hear(model, 0, speech("sense_0880"))]
+        assert {latter - former for former, latter in pairwise(heard)} == {chunk * FRAME}
 
 
 def test_another_language_is_not_followed(model: FastConformerStream, speech: Speech) -> None:
