@@ -1,12 +1,19 @@
-"""Real speech for the tests of networks."""
+"""How the tests of networks run, and real speech for them."""
 
 import wave
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 DATA = Path(__file__).parents[1] / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """As a worker has; several contend for the cores with whatever else runs."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

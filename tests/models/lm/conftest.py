@@ -15,12 +15,6 @@ CAPACITY = 6
 CONTEXT = 96
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    """As a worker has; several contend for the cores with whatever else runs."""
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("tiny")
