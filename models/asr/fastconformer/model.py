@@ -20,13 +20,12 @@ from models.asr.fastconformer.transcript import final
 from models.asr.fastconformer.transducer import TransducerDecoder
 from models.asr.fastconformer.utterances import Listener, Request, Track, Utterance
 from models.asr.fastconformer.vocabulary import Vocabulary, VocabularyError
-from models.audio import BYTES_PER_SAMPLE, SAMPLE_RATE_HZ, AudioRing, HeldAudio
-from models.base import Message, Output, Pending, StreamError, StreamModel
+from models.asr.recogniser import Recogniser
+from models.audio import BYTES_PER_SAMPLE, SAMPLE_RATE_HZ, HeldAudio
+from models.base import Message, Output, Pending, StreamError
 
 LANGUAGE = "en"
 """What checkpoints that are not told a language were trained on."""
-MAX_REQUESTS = 512
-"""More than commits of the shortest length can make of one credit window."""
 MAX_OVERRUN_S = 0.5
 """A final text that ends so little before what was heard already is made of that; for others it is heard anew."""
 _FRAME_MS = round(1_000 * FRAME_S)
@@ -53,17 +52,14 @@ class _Snapshot(msgspec.Struct, array_like=True, frozen=True):
     decoder: bytes
 
 
-class FastConformerStream(StreamModel):
-    """Takes `audio` (16 kHz mono int16), `release`, `follow`, `unfollow` and `transcribe`.
-
-    Puts out `partial` for each chunk heard of the followed utterance (pts = end of the audio heard, meta {"segment",
+class FastConformerStream(Recogniser[Listener]):
+    """Puts out `partial` for each chunk heard of the followed utterance (pts = end of the audio heard, meta {"segment",
     "text", "blank"}, each text beginning with the one before, `blank`: samples since its last token or since its
     start) and `final` per `transcribe` (pts = its end, meta as Whisper's, with no_speech 1 where no word was heard and
     0 elsewhere). Finals of a stream come in the order asked for; one that ends beyond the audio received waits for it.
     """
 
     name: ClassVar[str] = "fastconformer"
-    accepts: ClassVar[frozenset[str]] = frozenset({"audio", "release", "follow", "unfollow", "transcribe"})
 
     def __init__(
         self,
@@ -85,21 +81,17 @@ class FastConformerStream(StreamModel):
         """
         network, self._vocabulary = load(next(directory.glob("*.nemo"), directory))
         config = network.config
-        self._prompt = config.prompt
-        samples = round(window_s * SAMPLE_RATE_HZ)
-        self.capacity = capacity
+        self._frontend = StreamingFrontend(config.frontend)
+        super().__init__(capacity, window_s, Listener, self._frontend.history_samples)
         self.max_batch = max_batch
-        self.window = samples * BYTES_PER_SAMPLE
+        self._prompt = config.prompt
         self._partials, self._finals = partials, finals
         self._lookaheads = {_FRAME_MS * lookahead: lookahead for lookahead in sorted(config.encoder.lookaheads)}
         self._lookahead = config.encoder.lookaheads[0] if lookahead_ms is None else self._nearest(lookahead_ms)
-        self._frontend = StreamingFrontend(config.frontend)
         self._encoder = StreamingEncoder(network, capacity, dtype)
         decoder = CtcDecoder if config.rnnt is None else TransducerDecoder
         self._decoder: Decoder = decoder(network, capacity, dtype)
         self._hop = config.frontend.hop
-        self._ring = AudioRing(capacity, samples, self._frontend.history_samples)
-        self._listeners = [Listener() for _ in range(capacity)]
         self._boosting = lru_cache(_CACHED_PHRASES)(self._compile)
 
     @property
@@ -109,26 +101,6 @@ class FastConformerStream(StreamModel):
             return frozenset({LANGUAGE})
         known = frozenset(self._prompt.languages)
         return known & frozenset(self._vocabulary.tags.values()) or known
-
-    def open(self, slot: int, options: Mapping[str, Any]) -> None:
-        self._ring.reset(slot)
-        self._listeners[slot] = Listener()
-
-    def push(self, slot: int, message: Message) -> None:
-        listener = self._listeners[slot]
-        match message.kind:
-            case "audio":
-                self._ring.append(slot, message.pts, message.data)
-                listener.audio_slack_s = message.slack_s
-            case "release":
-                listener.release(min(message.pts, int(self._ring.written[slot])))
-            case "follow":
-                self._follow(slot, message)
-            case "unfollow":
-                listener.followed = None
-            case "transcribe":
-                self._transcribe(slot, message)
-        self._ring.release(slot, listener.needed_from)
 
     def pending(self) -> Iterable[Pending]:
         for slot, listener in enumerate(self._listeners):
@@ -146,9 +118,6 @@ class FastConformerStream(StreamModel):
             return []
         return self._finish(bucket, slots) if bucket.last else self._advance(bucket, slots)
 
-    def consumed(self, slot: int) -> int:
-        return int(self._ring.released[slot]) * BYTES_PER_SAMPLE
-
     def snapshot(self, slot: int) -> bytes:
         states = self._encoder.snapshot(slot), self._decoder.snapshot(slot)
         return msgspec.msgpack.encode(_Snapshot(self._ring.snapshot(slot), self._listeners[slot], *states))
@@ -163,14 +132,13 @@ class FastConformerStream(StreamModel):
         self._decoder.restore(slot, saved.decoder)
 
     def close(self, slot: int) -> None:
-        self.open(slot, {})
+        super().close(slot)
         self._decoder.reset(slot)
 
     # --- what is asked for ---
 
     def _follow(self, slot: int, message: Message) -> None:
         listener, meta = self._listeners[slot], message.meta
-        self._check_held(slot, message.pts, "pts")
         utterance = self._utterance(listener, meta, message.pts, self._lookahead)
         understood = meta["language"] in (None, *self.languages)
         listener.withdraw(utterance.number)
@@ -178,27 +146,20 @@ class FastConformerStream(StreamModel):
 
     def _transcribe(self, slot: int, message: Message) -> None:
         listener, meta = self._listeners[slot], message.meta
-        start, end = meta["start"], message.pts
-        self._check_held(slot, start, "start")
-        if not 0 <= end - start <= self.window // BYTES_PER_SAMPLE:
-            limit = self.window // BYTES_PER_SAMPLE
-            raise StreamError(f"a segment has 0 to {limit} samples, got {end - start}", param="start")
         if self._finals:
             if meta["language"] not in (None, *self.languages):
                 known = ", ".join(sorted(self.languages))
                 told = f"language must be one of these ISO-639-1 codes: {known}; got {meta['language']!r}"
                 raise StreamError(told, param="language")
-            if len(listener.requests) >= MAX_REQUESTS:
-                raise StreamError(f"at most {MAX_REQUESTS} segments can wait for their final text", code="queue_full")
+            self._check_room(slot)
             longest = max(self._lookaheads.values())
-            utterance = self._utterance(listener, meta, start, longest)
-            listener.ask(Request(utterance, end, meta["words"], message.slack_s))
+            utterance = self._utterance(listener, meta, meta["start"], longest)
+            listener.ask(Request(utterance, message.pts, meta["words"], message.slack_s))
         listener.unfollow(meta["segment"])
 
-    def _check_held(self, slot: int, pts: int, param: str) -> None:
-        released, written = self._listeners[slot].release_pts, int(self._ring.written[slot])
-        if not released <= pts <= written:
-            raise StreamError(f"{param} must be between {released} (released) and {written}, got {pts}", param=param)
+    @property
+    def _longest(self) -> int:
+        return self.window // BYTES_PER_SAMPLE
 
     def _utterance(self, listener: Listener, meta: Mapping[str, Any], start: int, lookahead: int) -> Utterance:
         """The one that the network has begun to hear, else a new one."""

@@ -1,22 +1,21 @@
 """Whisper as a stream: agreed words while someone speaks, an accurate text when they have."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 import numpy as np
 
+from models.asr.recogniser import Recogniser
 from models.asr.whisper.decoding import Draft, Passage, Transcript, draft, transcribe
 from models.asr.whisper.network import HEARD_SAMPLES, WhisperNetwork
 from models.asr.whisper.segments import Listener, Request, Segment
-from models.audio import BYTES_PER_SAMPLE, SAMPLE_RATE_HZ, AudioRing, FloatArray, HeldAudio
-from models.base import Message, Output, Pending, StreamError, StreamModel
+from models.audio import SAMPLE_RATE_HZ, FloatArray, HeldAudio
+from models.base import Message, Output, Pending, StreamError
 
 PARTIAL = "partial"
 FINAL = "final"
-MAX_REQUESTS = 512
-"""More than commits of the shortest length can make of one credit window."""
 FIRST_PARTIAL_SAMPLES = SAMPLE_RATE_HZ // 2
 PARTIAL_INTERVAL_SAMPLES = SAMPLE_RATE_HZ // 2
 EAGER_INTERVAL_SAMPLES = SAMPLE_RATE_HZ // 4
@@ -28,18 +27,16 @@ class _Snapshot(msgspec.Struct, array_like=True, frozen=True):
     listener: Listener
 
 
-class Whisper(StreamModel):
-    """Takes `audio` (16 kHz mono int16), `release`, `follow`, `unfollow` and `transcribe`.
+class Whisper(Recogniser[Listener]):
+    """Puts out `partial` when the agreed text of the followed segment grew and `final` per `transcribe`.
 
-    Puts out `partial` when the agreed text of the followed segment grew (pts = end of the audio heard, meta {"segment",
-    "text"}, each text beginning with the one before) and `final` per `transcribe` (pts = its end, meta {"segment",
-    "text", "language", "words": [[text, start, end, probability], ...] in samples, "tokens": [[text, logprob], ...],
-    "no_speech", "avg_logprob"}). Finals of a stream come in the order asked for; one that ends beyond the audio
-    received waits for it.
+    A partial's pts is the end of the audio heard, its meta {"segment", "text"}, each text beginning with the one
+    before. A final's pts is its end, its meta {"segment", "text", "language", "words": [[text, start, end,
+    probability], ...] in samples, "tokens": [[text, logprob], ...], "no_speech", "avg_logprob"}. Finals of a stream
+    come in the order asked for; one that ends beyond the audio received waits for it.
     """
 
     name: ClassVar[str] = "whisper"
-    accepts: ClassVar[frozenset[str]] = frozenset({"audio", "release", "follow", "unfollow", "transcribe"})
 
     def __init__(
         self,
@@ -57,36 +54,12 @@ class Whisper(StreamModel):
         Without `partials` or `finals` the other model of a pair does that work; it also makes the partials of the
         languages `not_followed`, where None stands for one that was not given.
         """
-        samples = round(window_s * SAMPLE_RATE_HZ)
-        self.capacity = capacity
+        super().__init__(capacity, window_s, Listener)
         self.max_batch = max_batch
-        self.window = samples * BYTES_PER_SAMPLE
         self._partials = partials
         self._finals = finals
         self._not_followed = not_followed
         self._network = WhisperNetwork(directory, threads)
-        self._ring = AudioRing(capacity, samples)
-        self._listeners = [Listener() for _ in range(capacity)]
-
-    def open(self, slot: int, options: Mapping[str, Any]) -> None:
-        self._ring.reset(slot)
-        self._listeners[slot] = Listener()
-
-    def push(self, slot: int, message: Message) -> None:
-        listener = self._listeners[slot]
-        match message.kind:
-            case "audio":
-                self._ring.append(slot, message.pts, message.data)
-                listener.audio_slack_s = message.slack_s
-            case "release":
-                listener.release(min(message.pts, int(self._ring.written[slot])))
-            case "follow":
-                self._follow(slot, message)
-            case "unfollow":
-                listener.followed = None
-            case "transcribe":
-                self._transcribe(slot, message)
-        self._ring.release(slot, listener.needed_from)
 
     def pending(self) -> Iterable[Pending]:
         for slot, listener in enumerate(self._listeners):
@@ -103,9 +76,6 @@ class Whisper(StreamModel):
     def step(self, bucket: Hashable, slots: Sequence[int]) -> list[Output]:
         return self._step_partials(slots) if bucket == PARTIAL else self._step_finals(slots)
 
-    def consumed(self, slot: int) -> int:
-        return int(self._ring.released[slot]) * BYTES_PER_SAMPLE
-
     def snapshot(self, slot: int) -> bytes:
         return msgspec.msgpack.encode(_Snapshot(self._ring.snapshot(slot), self._listeners[slot]))
 
@@ -114,12 +84,12 @@ class Whisper(StreamModel):
         self._ring.restore(slot, saved.audio)
         self._listeners[slot] = saved.listener
 
-    def close(self, slot: int) -> None:
-        self.open(slot, {})
+    @property
+    def _longest(self) -> int:
+        return HEARD_SAMPLES
 
     def _follow(self, slot: int, message: Message) -> None:
         listener, meta = self._listeners[slot], message.meta
-        self._check_held(slot, message.pts, "pts")
         language = self._language(meta["language"])
         listener.follow(meta["segment"], message.pts, language, self._prompt(meta["prompt"]))
         if language in self._not_followed:
@@ -127,22 +97,12 @@ class Whisper(StreamModel):
 
     def _transcribe(self, slot: int, message: Message) -> None:
         listener, meta = self._listeners[slot], message.meta
-        start, end = meta["start"], message.pts
-        self._check_held(slot, start, "start")
-        if not 0 <= end - start <= HEARD_SAMPLES:
-            raise StreamError(f"a segment has 0 to {HEARD_SAMPLES} samples, got {end - start}", param="start")
-        if len(listener.requests) >= MAX_REQUESTS:
-            raise StreamError(f"at most {MAX_REQUESTS} segments can wait for their final text", code="queue_full")
+        self._check_room(slot)
         language, prompt = self._language(meta["language"]), self._prompt(meta["prompt"])
-        request = Request(meta["segment"], start, end, language, prompt, meta["words"], message.slack_s)
+        request = Request(meta["segment"], meta["start"], message.pts, language, prompt, meta["words"], message.slack_s)
         if self._finals:
             listener.request(request)
         listener.unfollow(request.number)
-
-    def _check_held(self, slot: int, pts: int, param: str) -> None:
-        released, written = self._listeners[slot].release_pts, int(self._ring.written[slot])
-        if not released <= pts <= written:
-            raise StreamError(f"{param} must be between {released} (released) and {written}, got {pts}", param=param)
 
     def _language(self, code: str | None) -> str | None:
         if code is not None and code not in self._network.languages:

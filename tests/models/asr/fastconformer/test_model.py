@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from models.asr.fastconformer.config import FRAME_S
-from models.asr.fastconformer.model import MAX_OVERRUN_S, MAX_REQUESTS, FastConformerStream, Step
+from models.asr.fastconformer.model import MAX_OVERRUN_S, FastConformerStream, Step
 from models.asr.fastconformer.network import FastConformer
+from models.asr.recogniser import MAX_REQUESTS
 from models.audio import SAMPLE_RATE_HZ
 from models.base import Message, Output, StreamError
 from tests.models.asr.fastconformer.talkative import checkpoint, offline, talkative

@@ -8,7 +8,8 @@ import jiwer
 import numpy as np
 import pytest
 
-from models.asr.whisper.model import FINAL, MAX_REQUESTS, PARTIAL, Whisper
+from models.asr.recogniser import MAX_REQUESTS
+from models.asr.whisper.model import FINAL, PARTIAL, Whisper
 from models.asr.whisper.network import HEARD_SAMPLES
 from models.audio import SAMPLE_RATE_HZ
 from models.base import Message, StreamError
