@@ -32,8 +32,9 @@ class Fit(StrEnum):
 
 
 def decode(data: bytes, height: int, width: int, fit: Fit = Fit.COVER) -> Tensor:
-    """A picture as float32 `[3, height, width]`, -1 to 1. Size and format are checked before its pixels are read. Raises
-    FrameError.
+    """A picture as float32 `[3, height, width]`, -1 to 1; its size and format are checked before its pixels are read.
+
+    Raises FrameError.
     """
     if len(data) > MAX_BYTES:
         raise FrameError(f"a frame has at most {MAX_BYTES} bytes, got {len(data)}")

@@ -7,7 +7,6 @@ import torch
 from diffusers import AutoencoderTiny, DiffusionPipeline, LCMScheduler
 from torch import Tensor
 
-from models.base import StreamError
 from models.diffusion.schedule import Schedule
 
 
@@ -21,8 +20,8 @@ class Networks:
     def __init__(
         self, directory: Path, dtype: torch.dtype, device: torch.device, loras: Sequence[tuple[Path, float]] = ()
     ) -> None:
-        """`directory` is a diffusers pipeline with a UNet2DConditionModel that predicts noise; `loras` are fused into it,
-        each at its scale. Raises CheckpointError.
+        """`directory` is a diffusers pipeline with a UNet2DConditionModel that predicts noise; `loras` are fused into
+        it, each at its scale. Raises CheckpointError.
         """
         try:
             pipeline = DiffusionPipeline.from_pretrained(

@@ -57,7 +57,7 @@ class Denoising(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scale: Annotated[float, Meta(ge=1, le=20)] = 1.2
     delta: Annotated[float, Meta(ge=0, le=1)] = 1.0
     """Share of the stock noise in residual guidance."""
-    seed: Annotated[int, Meta(ge=0, lt=2**63)] = 2
+    seed: Annotated[int, Meta(ge=0, lt=2**32)] = 2
     renoise: bool = True
     """Whether noise is added between stages."""
 

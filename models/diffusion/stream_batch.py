@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
+from safetensors.torch import load, save
 from torch import Tensor
 
 from kernels.lcm import Coefficient, lcm_step
@@ -85,6 +86,12 @@ class StreamBatch:
         self._latents[at] = first[:, Coefficient.ALPHA] * latents.float() + first[:, Coefficient.BETA] * noise
         self._stock[at] = noise
 
+    def withdraw(self, slots: Sequence[int]) -> None:
+        """Take back the frame that each of `slots` got last, which has not moved yet."""
+        rows = np.asarray(slots)
+        cells = (self._stages[rows] == 0).argmax(1)
+        self._stages[rows, cells] = _EMPTY
+
     @torch.inference_mode()
     def step(self, slots: Sequence[int], embeddings: Tensor, negatives: Tensor) -> Finished:
         """Move all frames of `slots` on by a stage; embeddings of prompts and negative prompts `[B, tokens, width]`."""
@@ -115,6 +122,18 @@ class StreamBatch:
             self._coefficients.flatten(0, 1)[planned],
         )
         return self._advance(owners, cells, stages)
+
+    def snapshot(self, slot: int) -> bytes:
+        """The slot's frames under way, from which `restore` goes on."""
+        tensors = {"latents": self._latents[slot].cpu(), "stock": self._stock[slot].cpu()}
+        places = {"stages": self._stages[slot], "tickets": self._tickets[slot]}
+        return save(tensors | {name: torch.from_numpy(row) for name, row in places.items()})
+
+    def restore(self, slot: int, snapshot: bytes) -> None:
+        """Set a slot, configured as it was, to a snapshot."""
+        tensors = load(snapshot)
+        self._latents[slot], self._stock[slot] = tensors["latents"], tensors["stock"]
+        self._stages[slot], self._tickets[slot] = tensors["stages"].numpy(), tensors["tickets"].numpy()
 
     def _against(self, owners: np.ndarray, stages: np.ndarray) -> np.ndarray:
         """Rows that need a prediction for the negative prompt."""

@@ -61,7 +61,9 @@ def test_a_row_with_a_negative_prediction_takes_it_for_its_stock_noise() -> None
     given = stock.clone()
     given[places[1:, 0].long()] = negative[places[1:, 2].long()]
     expected = latents.clone(), given
-    lcm_step(*expected, noise, predicted, negative, places * torch.tensor([1, 1, 0]) - torch.tensor([0, 0, 1]), coefficients)
+    lcm_step(
+        *expected, noise, predicted, negative, places * torch.tensor([1, 1, 0]) - torch.tensor([0, 0, 1]), coefficients
+    )
     lcm_step(latents, stock, noise, predicted, negative, places, coefficients)
     torch.testing.assert_close((latents, stock), expected)
 
@@ -73,13 +75,17 @@ def test_the_kernel_is_the_reference(interpreted: ModuleType, dtype: torch.dtype
     lcm_step_torch(*expected)
     interpreted.lcm_step_triton(*got)
     for name, theirs, ours in zip(("latents", "stock"), expected, got, strict=False):
-        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance, msg=lambda told, name=name: f"{name}: {told}")
+        torch.testing.assert_close(
+            ours, theirs, rtol=tolerance, atol=tolerance, msg=lambda told, name=name: f"{name}: {told}"
+        )
 
 
 @pytest.mark.parametrize("capability", [80, 90])
 @pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
 def test_the_kernel_compiles_for_real_hardware(capability: int, dtype: str) -> None:
-    pointers = dict.fromkeys(("latents", "stock", "noise"), "*fp32") | dict.fromkeys(("predicted", "negative"), f"*{dtype}")
+    pointers = dict.fromkeys(("latents", "stock", "noise"), "*fp32") | dict.fromkeys(
+        ("predicted", "negative"), f"*{dtype}"
+    )
     signature = pointers | {"places": "*i32", "coefficients": "*fp32", "numbers": "i32", "block": "constexpr"}
     source = ASTSource(lcm.lcm_kernel, signature, {"block": 1_024})
     compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32))

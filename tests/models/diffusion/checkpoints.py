@@ -8,6 +8,7 @@ from types import ModuleType
 
 import torch
 from diffusers import AutoencoderTiny, LCMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from app.settings import Settings
@@ -33,7 +34,17 @@ def pipeline(directory: Path) -> StableDiffusionPipeline:
         norm_num_groups=8,
     )
     channels = (8,) * 4
-    vae = AutoencoderTiny(encoder_block_out_channels=channels, decoder_block_out_channels=channels, scaling_factor=300.0)
+    vae = AutoencoderTiny(
+        encoder_block_out_channels=channels, decoder_block_out_channels=channels, scaling_factor=300.0
+    )
+    for layer in (*unet.modules(), *vae.modules()):
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight)  # with diffusers' own, outputs hardly depend on inputs
+    with torch.no_grad():
+        unet.conv_out.weight /= unet(torch.randn(1, 4, 8, 8), 500, torch.randn(1, 24, _WIDTH)).sample.std()
+        latents = vae.encode(torch.rand(1, 3, SIZE, SIZE) * 2 - 1).latents
+        vae.register_to_config(scaling_factor=1 / float(latents.std()))
+        vae.decoder.layers[-1].weight /= 2 * vae.decode(latents).sample.std()
     letters = [*"abcdefghijklmnopqrstuvwxyz0123456789,."]
     vocabulary = [*letters, *(f"{letter}</w>" for letter in letters), _START, _END]
     directory.mkdir(exist_ok=True)

@@ -13,11 +13,19 @@ from tests.models.diffusion.checkpoints import SIZE
 PROMPT, NEGATIVE = "a cat", "a dog"
 STAGES = [(35,), (32, 45), (0, 16, 32, 45)]
 TOLERANCE = 1e-4
-"""Of latents and images of about unit size in float32: the same arithmetic, summed in another order."""
+"""Of the largest latent or pixel, in float32: the same arithmetic, summed in another order. From pure noise a latent is
+divided by an alpha of 0.07, which makes both larger.
+"""
+
+
+def assert_close(got: torch.Tensor, expected: torch.Tensor, tolerance: float = TOLERANCE) -> None:
+    torch.testing.assert_close(got, expected, rtol=0, atol=tolerance * max(1, float(expected.abs().max())))
 
 
 def batch(networks: Networks, capacity: int = 1) -> StreamBatch:
-    return StreamBatch(networks.predict, networks.schedule, capacity, networks.latent_shape(SIZE, SIZE), networks.device)
+    return StreamBatch(
+        networks.predict, networks.schedule, capacity, networks.latent_shape(SIZE, SIZE), networks.device
+    )
 
 
 def step(networks: Networks, stream: StreamBatch, slots: list[int]) -> list[tuple[int, int, torch.Tensor]]:
@@ -68,8 +76,8 @@ def test_a_session_is_upstreams(
 
     ours = restyle(networks, frames, Denoising(t_indices, guidance, 1.5, 0.8, 5, renoise))
 
-    torch.testing.assert_close(torch.stack(ours), torch.cat(latents), rtol=0, atol=TOLERANCE)
-    torch.testing.assert_close(networks.decode(torch.stack(ours)), images, rtol=0, atol=TOLERANCE)
+    assert_close(torch.stack(ours), torch.cat(latents))
+    assert_close(networks.decode(torch.stack(ours)), images, 20 * TOLERANCE)  # a random decoder amplifies
     assert len(latents) < 2 or (latents[0] - latents[1]).abs().max() > 1_000 * TOLERANCE
 
 
@@ -102,7 +110,7 @@ def test_sessions_do_not_see_each_other(networks: Networks, frames: torch.Tensor
             assert ticket == len(got[slot])
             got[slot].append(latent)
     for mine, theirs in zip(got, alone, strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=0, atol=TOLERANCE)
+        assert_close(torch.stack(mine), torch.stack(theirs))
 
 
 def test_another_schedule_drops_what_is_under_way(networks: Networks, frames: torch.Tensor) -> None:
