@@ -5,6 +5,7 @@ COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY sdk/python sdk/python
 COPY app app
 COPY pipelines pipelines
+COPY kernels kernels
 COPY models models
 COPY workers workers
 RUN pip install --no-cache-dir torch==2.14.1 torchaudio==2.11.0 \

@@ -164,6 +164,30 @@ def say(
 
 
 @cli.command()
+def restyle(
+    source: Annotated[Path, typer.Argument(help="Video file.", exists=True, dir_okay=False)],
+    target: Annotated[Path, typer.Argument(help="Video file to write.")],
+    prompt: Annotated[str, typer.Option(help="What it shall look like.")],
+    negative_prompt: Annotated[str, typer.Option(help="What it shall not look like.")] = "",
+    stage: Annotated[
+        list[int] | None, typer.Option(help="Timestep, 0 (all is painted anew) to 49; may be repeated, rising.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 2,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+) -> None:
+    """Restyle a video file; its sound is kept."""
+    from app.restyle_cli import Job, run
+
+    _check_url(url)
+    denoising: dict[str, Any] = {"seed": seed}
+    if stage:
+        denoising["t_indices"] = stage
+    job = Job(source, target, prompt, {"negative_prompt": negative_prompt, "denoising": denoising})
+    raise typer.Exit(asyncio.run(run(job, url, api_key)))
+
+
+@cli.command()
 def voices() -> None:
     """List the voices."""
     from app.voices_cli import show

@@ -25,6 +25,7 @@ from app.rest.speech import speech
 from app.rest.transcriptions import transcriptions
 from app.settings import Settings
 from app.tracing import export_traces
+from app.transports.live import live
 from app.transports.websocket import realtime
 from workers.broker.client import StreamClient
 from workers.broker.connection import connect
@@ -75,6 +76,7 @@ def create_app(settings: Settings) -> Starlette:
     return Starlette(
         routes=[
             WebSocketRoute("/v1/realtime", realtime),
+            WebSocketRoute("/v1/live", live),
             Route("/v1/audio/transcriptions", transcriptions, methods=["POST"]),
             Route("/v1/audio/speech", speech, methods=["POST"]),
             Route("/v1/chat/completions", chat_completions, methods=["POST"]),

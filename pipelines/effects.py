@@ -22,6 +22,14 @@ class Push(msgspec.Struct, frozen=True):
     slack_s: float = 0.0
 
 
+class Show(msgspec.Struct, frozen=True):
+    """Send a picture to the open stream, in place of one that nobody has looked at yet; `pts` in ticks of 90 kHz."""
+
+    pts: int
+    data: bytes
+    slack_s: float
+
+
 class Cancel(msgspec.Struct, frozen=True):
     """Only output of `turn` and later is wanted of the open stream; what waits there for earlier turns is dropped."""
 

@@ -17,10 +17,28 @@ SDK = ROOT / "sdk" / "python" / "millstream"
 OWN = {"app", "pipelines", "models", "workers", "kernels", "benchmarks", "training", "tests"}
 HEAVY = {"torch", "onnxruntime", "ctranslate2", "torchaudio", "triton"}
 
-LIGHT = {"models.catalog", "models.tts", "models.tts.voices", "models.lm", "models.lm.schemas"}
+LIGHT = {
+    "models.base",
+    "models.catalog",
+    "models.diffusion",
+    "models.diffusion.options",
+    "models.lm",
+    "models.lm.schemas",
+    "models.tts",
+    "models.tts.voices",
+}
 """What of the models a gateway may load."""
 MAY_IMPORT = {
-    "app": ("app", "pipelines", "millstream", "models.catalog", "models.tts.voices", "models.lm.schemas"),
+    "app": (
+        "app",
+        "pipelines",
+        "millstream",
+        "models.base",
+        "models.catalog",
+        "models.diffusion.options",
+        "models.lm.schemas",
+        "models.tts.voices",
+    ),
     "pipelines": ("pipelines",),
     "workers.broker": ("workers.broker", "workers.lifetime"),
     "workers": ("workers", "models"),

@@ -14,7 +14,7 @@ from workers.service import Service
 from workers.settings import WorkerSettings
 from workers.worker import Worker
 
-SERVICES = {name: f"workers.services:{name}" for name in ("listen", "think", "speak")}
+SERVICES = {name: f"workers.services:{name}" for name in ("listen", "think", "speak", "restyle")}
 
 
 def build(name: str, settings: WorkerSettings) -> Service:

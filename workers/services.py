@@ -107,5 +107,33 @@ def speak(settings: WorkerSettings) -> Service:
     return Service("speak", lanes=[[tts]], device="cpu")
 
 
+def restyle(settings: WorkerSettings) -> Service:
+    """Pictures of live video, restyled by prompt."""
+    import torch
+
+    from models.diffusion.model import StreamDiffusion
+    from models.linear import fastest_dtype
+
+    if settings.restyle_model is None:
+        raise SystemExit("MILLSTREAM_RESTYLE_MODEL is not set: which checkpoint should restyle?")
+    torch.set_num_threads(settings.threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = StreamDiffusion(
+        _checkpoint(settings, settings.restyle_model),
+        settings.slots,
+        height=settings.restyle_height,
+        width=settings.restyle_width,
+        dtype=torch.float16 if device == "cuda" else fastest_dtype(),
+        device=device,
+        loras=[(_weights(settings, name), scale) for name, scale in settings.restyle_loras.items()],
+    )
+    return Service("restyle", lanes=[[model]], device=device)
+
+
+def _weights(settings: WorkerSettings, name: str) -> Path:
+    (file,) = _checkpoint(settings, name).glob("*.safetensors")
+    return file
+
+
 def _checkpoint(settings: WorkerSettings, name: str) -> Path:
     return ensure(name, settings.cache_dir, settings.catalog)

@@ -21,6 +21,7 @@ from workers.broker.claims import Offer
 from workers.broker.connection import BLOCK_MS
 from workers.broker.envelope import Envelope
 from workers.broker.inbox import read
+from workers.broker.mailbox import MailboxReader
 from workers.broker.outbox import Outbox
 from workers.broker.presence import WorkerStatus
 from workers.engine import Cancel, Close, Command, Delivery, Flush, Lane, Open, Push
@@ -39,6 +40,7 @@ class Hosted:
 
     offer: Offer
     slot: int
+    mailbox: MailboxReader
     turn: int = 0
     sent: int = 0
     received: int = 0
@@ -96,7 +98,9 @@ class Worker:
                 self._open(offer)
 
     def _open(self, offer: Offer) -> None:
-        hosted = Hosted(offer, self._free.pop(), credited=self._service.window)
+        hosted = Hosted(
+            offer, self._free.pop(), MailboxReader(self._redis, offer.stream), credited=self._service.window
+        )
         self._streams[offer.stream] = self._slots[hosted.slot] = hosted
         self._submit(Open(hosted.slot, offer.options))
         self._send(hosted, "opened", {"worker": self.id, "credit": hosted.credited})
@@ -106,9 +110,9 @@ class Worker:
             for envelope in batch:
                 hosted = self._streams.get(envelope.stream)
                 if hosted is not None and envelope.lease == hosted.offer.lease:
-                    self._take(hosted, envelope)
+                    await self._take(hosted, envelope)
 
-    def _take(self, hosted: Hosted, envelope: Envelope) -> None:
+    async def _take(self, hosted: Hosted, envelope: Envelope) -> None:
         if hosted.ended or envelope.seq < hosted.received:
             return
         if envelope.seq > hosted.received:
@@ -124,9 +128,18 @@ class Worker:
                 self._submit(Cancel(hosted.slot, envelope.turn))
             case "flush":
                 self._submit(Flush(hosted.slot))
+            case "look":
+                await self._look(hosted, envelope.slack_ms / 1e3)
             case kind:
                 slack_s = envelope.slack_ms / 1e3
                 self._submit(Push(hosted.slot, Message(kind, envelope.pts, envelope.data, envelope.meta, slack_s)))
+
+    async def _look(self, hosted: Hosted, slack_s: float) -> None:
+        """The doorbell of the stream's mailbox has been rung."""
+        frame = await hosted.mailbox.take()
+        if frame is not None:
+            message = Message("frame", frame.pts, frame.data, {"dropped": frame.dropped}, slack_s)
+            self._submit(Push(hosted.slot, message))
 
     def _deliver(self, lane: int, delivery: Delivery) -> None:
         for output in delivery.outputs:

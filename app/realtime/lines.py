@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from redis.exceptions import RedisError
 
-from pipelines.effects import Action, Cancel, CloseStream, OpenStream, Push, StreamOutput
+from pipelines.effects import Action, Cancel, CloseStream, OpenStream, Push, Show, StreamOutput
 from workers.broker.client import ServerFull, Stream, StreamClient
 from workers.broker.envelope import Envelope
 
@@ -42,6 +42,12 @@ class Line:
             self._waiting.append(action)
         elif self._stream is not None:
             _perform(self._stream, action)
+
+    async def show(self, picture: Show) -> None:
+        """Send a picture, once the stream is open."""
+        await self.opened()
+        if self._stream is not None:
+            await self._stream.show(picture.pts, picture.data, picture.slack_s)
 
     async def writable(self) -> None:
         """Wait until there is room for more."""
@@ -107,6 +113,11 @@ class Lines:
             case Push() | Cancel():
                 if name in self._lines:
                     self._lines[name].act(action)
+
+    async def show(self, name: str, picture: Show) -> None:
+        """Send a picture to the stream called `name`, once it is open."""
+        if name in self._lines:
+            await self._lines[name].show(picture)
 
     async def opened(self) -> None:
         """Wait until every stream is open, or refused."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from contextlib import suppress
 
 import msgspec
@@ -39,8 +40,15 @@ class WebSocketConnection:
         return text if text is not None else bytes(message["bytes"])
 
     async def send(self, message: bytes) -> None:
+        await self._send(self._websocket.send_text(message.decode()))
+
+    async def send_binary(self, message: bytes) -> None:
+        """Send what is not text. Raises ConnectionError if the client is gone."""
+        await self._send(self._websocket.send_bytes(message))
+
+    async def _send(self, sending: Awaitable[None]) -> None:
         try:
-            await self._websocket.send_text(message.decode())
+            await sending
         except (WebSocketDisconnect, RuntimeError) as error:
             raise ConnectionError("the client is gone") from error
 

@@ -2,12 +2,13 @@
 
 import io
 import warnings
-from enum import StrEnum
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
+
+from models.diffusion.options import Fit
 
 MAX_SIDE = 8_192
 MAX_PIXELS = 36_000_000
@@ -19,16 +20,6 @@ _QUALITY = 85
 
 class FrameError(Exception):
     """Bytes are not a picture that can be taken."""
-
-
-class Fit(StrEnum):
-    """How a picture of another shape is fitted."""
-
-    COVER = "cover"
-    """Scaled to cover the frame, and cut at the edges."""
-    CONTAIN = "contain"
-    """Scaled to lie within the frame, on black."""
-    STRETCH = "stretch"
 
 
 def decode(data: bytes, height: int, width: int, fit: Fit = Fit.COVER) -> Tensor:

@@ -8,23 +8,14 @@ import msgspec
 import torch
 
 from models.base import Message, Output, Pending, StreamError, StreamModel
-from models.diffusion.frames import MAX_BYTES, Fit, FrameError, decode, encode
+from models.diffusion.frames import MAX_BYTES, FrameError, decode, encode
 from models.diffusion.networks import Networks
-from models.diffusion.options import Denoising, Filter, Prompts, convert
+from models.diffusion.options import Restyling, restyling
 from models.diffusion.prompts import PromptBook
 from models.diffusion.similarity import SimilarityFilter
 from models.diffusion.stream_batch import StreamBatch
 
 FRAME = "frame"
-
-
-class Restyling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a session may choose."""
-
-    prompts: Prompts
-    denoising: Denoising = Denoising()
-    filter: Filter | None = None
-    fit: Fit = Fit.COVER
 
 
 class _Frame(msgspec.Struct, array_like=True, frozen=True):
@@ -34,13 +25,12 @@ class _Frame(msgspec.Struct, array_like=True, frozen=True):
 
 
 class _Session(msgspec.Struct, array_like=True):
-    """`waiting`: the latest frame that was not painted yet; `dropped`: frames it replaced since the last output."""
+    """`waiting`: the latest frame that was not painted yet; `dropped`: how many will not be, since the last output."""
 
     restyling: Restyling
     waiting: _Frame | None = None
     dropped: int = 0
     flushing: bool = False
-    consumed: int = 0
 
 
 class _Snapshot(msgspec.Struct, array_like=True, frozen=True):
@@ -50,11 +40,14 @@ class _Snapshot(msgspec.Struct, array_like=True, frozen=True):
 
 
 class StreamDiffusion(StreamModel):
-    """Takes `frame` (a JPEG, WebP or PNG), and `restyle` (meta: fields of `Restyling` that change).
+    """Takes `frame` (a JPEG, WebP or PNG; meta {"dropped"}: frames that were lost on the way) and `restyle` (meta: the
+    fields of `Restyling` that change).
 
-    Puts out `frame` (pts of the frame it was made of, JPEG, meta {"dropped"}: how many frames before it were replaced
-    by later ones), `same` (the frame looks like the one before, and so does what it would have become) and
-    `unreadable` (meta {"message"}). A frame comes out when as many have entered as it has stages, or at a flush.
+    Puts out `frame` (pts of the frame it was made of, JPEG, meta {"dropped"}: frames since the last output that will
+    never come, since later ones replaced them), `same` (the frame looks like the one before, and so does what it would
+    have become), `unreadable` (meta {"message"}), `held` (the frame is under way, and none came out in its turn) and,
+    after a flush, `done` (meta {"dropped"}). A frame comes out when as many have entered as it has stages, or at a
+    flush.
     """
 
     name: ClassVar[str] = "streamdiffusion"
@@ -75,7 +68,7 @@ class StreamDiffusion(StreamModel):
         """`directory` holds a checkpoint as `Networks` takes it, and `loras` go into it. Raises CheckpointError."""
         self.capacity = capacity
         self.max_batch = max_batch
-        self.window = 2 * MAX_BYTES
+        self.window = 0
         self._size = height, width
         self._networks = Networks(directory, dtype, torch.device(device), loras)
         shape = self._networks.latent_shape(height, width)
@@ -87,7 +80,7 @@ class StreamDiffusion(StreamModel):
         self._filters: list[SimilarityFilter | None] = [None] * capacity
 
     def open(self, slot: int, options: Mapping[str, Any]) -> None:
-        self._begin(slot, _Session(convert(options, Restyling, "restyle")))
+        self._begin(slot, _Session(restyling(options)))
 
     def push(self, slot: int, message: Message) -> None:
         session = self._session(slot)
@@ -105,7 +98,7 @@ class StreamDiffusion(StreamModel):
                 continue
             if session.waiting is not None:
                 yield Pending(slot, FRAME, session.waiting.slack_s)
-            elif session.flushing and self._batch.under_way(slot):
+            elif session.flushing:
                 yield Pending(slot, FRAME, 0.0)
 
     def step(self, bucket: Hashable, slots: Sequence[int]) -> list[Output]:
@@ -117,11 +110,16 @@ class StreamDiffusion(StreamModel):
                 self._look(slot, session, session.waiting, images, outputs)
         outputs += self._paint(images, [slot for slot in slots if slot in images or self._flushes(slot)])
         for slot in slots:
-            self._done(self._session(slot))
+            session = self._session(slot)
+            session.waiting = None
+            if session.flushing and not self._batch.under_way(slot):
+                session.flushing = False
+                outputs.append(Output(slot, "done", meta={"dropped": self._take_dropped(slot)}))
         return outputs
 
     def consumed(self, slot: int) -> int:
-        return self._session(slot).consumed
+        """Frames come by way of the mailbox, which is not charged."""
+        return 0
 
     def snapshot(self, slot: int) -> bytes:
         states = self._book.snapshot(slot), self._batch.snapshot(slot)
@@ -144,29 +142,24 @@ class StreamDiffusion(StreamModel):
 
     def _begin(self, slot: int, session: _Session) -> None:
         self._sessions[slot] = session
-        self._book.set(slot, session.restyling.prompts)
+        self._book.set(slot, session.restyling)
         self._batch.configure(slot, session.restyling.denoising)
         self._set_filter(slot, session.restyling)
 
-    def _set_filter(self, slot: int, restyling: Restyling) -> None:
-        options = restyling.filter
-        self._filters[slot] = SimilarityFilter(options, restyling.denoising.seed) if options else None
+    def _set_filter(self, slot: int, wanted: Restyling) -> None:
+        self._filters[slot] = SimilarityFilter(wanted.filter, wanted.denoising.seed) if wanted.filter else None
 
     @staticmethod
     def _take(session: _Session, message: Message) -> None:
         if len(message.data) > MAX_BYTES:
             raise StreamError(f"a frame has at most {MAX_BYTES} bytes, got {len(message.data)}", param="data")
-        if session.waiting is not None:
-            session.dropped += 1
-            session.consumed += len(session.waiting.data)
+        session.dropped += message.meta.get("dropped", 0) + (session.waiting is not None)
         session.waiting = _Frame(message.pts, message.data, message.slack_s)
 
     def _restyle(self, slot: int, session: _Session, changes: Mapping[str, Any]) -> None:
-        former = session.restyling
-        wanted = convert({**msgspec.to_builtins(former), **changes}, Restyling, "restyle")
+        former, wanted = session.restyling, restyling(changes, session.restyling)
         session.restyling = wanted
-        if wanted.prompts != former.prompts:
-            self._book.change(slot, wanted.prompts)
+        self._book.change(slot, wanted)
         if wanted.denoising != former.denoising:
             session.dropped += self._batch.under_way(slot)
             self._batch.configure(slot, wanted.denoising)
@@ -191,10 +184,10 @@ class StreamDiffusion(StreamModel):
         if not slots:
             return []
         entering = list(images)
+        frames = {slot: frame for slot in entering if (frame := self._session(slot).waiting)}
         if entering:
             latents = self._networks.encode(torch.stack(list(images.values())))
-            frames = [self._session(slot).waiting for slot in entering]
-            self._batch.enter(entering, [frame.pts for frame in frames if frame is not None], latents)
+            self._batch.enter(entering, [frame.pts for frame in frames.values()], latents)
         try:
             done = self._batch.step(slots, *self._book.embeddings(slots))
             painted = self._networks.decode(done.latents) if done.slots else done.latents
@@ -202,7 +195,8 @@ class StreamDiffusion(StreamModel):
             self._batch.withdraw(entering)
             raise
         self._book.turn(entering)
-        return [
+        held = [Output(slot, "held", frame.pts) for slot, frame in frames.items() if slot not in done.slots]
+        return held + [
             Output(slot, FRAME, pts, encode(image), {"dropped": self._take_dropped(slot)})
             for slot, pts, image in zip(done.slots, done.tickets, painted, strict=True)
         ]
@@ -214,9 +208,3 @@ class StreamDiffusion(StreamModel):
         session = self._session(slot)
         dropped, session.dropped = session.dropped, 0
         return dropped
-
-    @staticmethod
-    def _done(session: _Session) -> None:
-        if session.waiting is not None:
-            session.consumed += len(session.waiting.data)
-            session.waiting = None

@@ -1,21 +1,21 @@
-"""How a session wants its frames denoised."""
+"""How a session wants its frames restyled. Imports no torch: gateways check what clients ask for."""
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from models.base import StreamError
-from models.diffusion.schedule import INFERENCE_STEPS
 
+INFERENCE_STEPS = 50
+"""Timesteps that `t_indices` count, as in StreamDiffusion."""
 MAX_STAGES = 4
 MAX_PROMPTS = 4
 MAX_PROMPT_CHARS = 2_000
 MAX_TRANSITION_FRAMES = 1_000
 
-T = TypeVar("T")
 Index = Annotated[int, Meta(ge=0, lt=INFERENCE_STEPS)]
 Text = Annotated[str, Meta(max_length=MAX_PROMPT_CHARS)]
 
@@ -37,14 +37,6 @@ class Blend(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     prompt: Text
     weight: Annotated[float, Meta(gt=0, le=1_000)] = 1.0
-
-
-class Prompts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What to paint: the blend of `prompts`, reached over so many frames."""
-
-    prompts: Annotated[tuple[Blend, ...], Meta(min_length=1, max_length=MAX_PROMPTS)]
-    negative: Text = ""
-    over_frames: Annotated[int, Meta(ge=0, le=MAX_TRANSITION_FRAMES)] = 0
 
 
 class Denoising(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,9 +70,38 @@ class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_skipped: Annotated[int, Meta(ge=1, le=1_000)] = 10
 
 
-def convert(values: Mapping[str, Any], kind: type[T], field: str) -> T:
-    """Raises StreamError, which names what is wrong within `field`."""
+class Fit(StrEnum):
+    """How a picture of another shape is fitted."""
+
+    COVER = "cover"
+    """Scaled to cover the frame, and cut at the edges."""
+    CONTAIN = "contain"
+    """Scaled to lie within the frame, on black."""
+    STRETCH = "stretch"
+
+
+class Restyling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a session may choose. `prompt` is a text, or several that are blended; a changed one is reached over so many
+    frames.
+    """
+
+    prompt: Text | Annotated[tuple[Blend, ...], Meta(min_length=1, max_length=MAX_PROMPTS)]
+    negative_prompt: Text = ""
+    over_frames: Annotated[int, Meta(ge=0, le=MAX_TRANSITION_FRAMES)] = 0
+    denoising: Denoising = Denoising()
+    filter: Filter | None = None
+    fit: Fit = Fit.COVER
+
+    @property
+    def blend(self) -> tuple[Blend, ...]:
+        """Its prompts and their shares."""
+        return (Blend(self.prompt),) if isinstance(self.prompt, str) else self.prompt
+
+
+def restyling(options: Mapping[str, Any], former: Restyling | None = None) -> Restyling:
+    """`options`, over those of `former`. Raises StreamError, which names the field."""
+    known = {} if former is None else msgspec.to_builtins(former)
     try:
-        return msgspec.convert(values, kind)
+        return msgspec.convert({**known, **options}, Restyling)
     except msgspec.ValidationError as error:
-        raise StreamError(f"{field}: {error}", param=field) from error
+        raise StreamError(f"restyle: {error}", param="restyle") from error

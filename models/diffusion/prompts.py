@@ -7,7 +7,7 @@ import msgspec
 import torch
 from torch import Tensor
 
-from models.diffusion.options import Prompts
+from models.diffusion.options import Restyling
 
 _CACHED = 256
 
@@ -15,8 +15,8 @@ _CACHED = 256
 class _Painting(msgspec.Struct):
     """A slot's prompts: those it comes from, those it goes to, and frames still to go."""
 
-    former: Prompts
-    wanted: Prompts
+    former: Restyling
+    wanted: Restyling
     left: int
 
 
@@ -26,17 +26,18 @@ class PromptBook:
     def __init__(self, embed: Callable[[str], Tensor], capacity: int) -> None:
         """`embed` encodes a text as `[tokens, width]`."""
         self._embed = lru_cache(_CACHED)(embed)
-        blank = Prompts(prompts=(), negative="")
+        blank = Restyling(prompt="")
         self._paintings = [_Painting(blank, blank, 0) for _ in range(capacity)]
 
-    def set(self, slot: int, prompts: Prompts) -> None:
-        """Paint this from the next frame on, from scratch."""
-        self._paintings[slot] = _Painting(prompts, prompts, 0)
+    def set(self, slot: int, wanted: Restyling) -> None:
+        """Paint this from the next frame on."""
+        self._paintings[slot] = _Painting(wanted, wanted, 0)
 
-    def change(self, slot: int, prompts: Prompts) -> None:
+    def change(self, slot: int, wanted: Restyling) -> None:
         """Begin to paint this; a way that is not finished goes on from its end."""
         former = self._paintings[slot].wanted
-        self._paintings[slot] = _Painting(former, prompts, prompts.over_frames)
+        if (former.blend, former.negative_prompt) != (wanted.blend, wanted.negative_prompt):
+            self._paintings[slot] = _Painting(former, wanted, wanted.over_frames)
 
     def turn(self, slots: Sequence[int]) -> None:
         """A frame of each of `slots` is about to be painted."""
@@ -47,7 +48,7 @@ class PromptBook:
         """Of the prompts and of the negative prompts: `[B, tokens, width]` each."""
         paintings = [self._paintings[slot] for slot in slots]
         return torch.stack([*map(self._current, paintings)]), torch.stack(
-            [self._embed(painting.wanted.negative) for painting in paintings]
+            [self._embed(painting.wanted.negative_prompt) for painting in paintings]
         )
 
     def snapshot(self, slot: int) -> bytes:
@@ -64,6 +65,6 @@ class PromptBook:
             return wanted
         return torch.lerp(wanted, self._blend(painting.former), painting.left / (painting.wanted.over_frames + 1))
 
-    def _blend(self, prompts: Prompts) -> Tensor:
-        whole = sum(blend.weight for blend in prompts.prompts)
-        return torch.stack([self._embed(b.prompt) * (b.weight / whole) for b in prompts.prompts]).sum(0)
+    def _blend(self, restyling: Restyling) -> Tensor:
+        whole = sum(blend.weight for blend in restyling.blend)
+        return torch.stack([self._embed(b.prompt) * (b.weight / whole) for b in restyling.blend]).sum(0)

@@ -8,9 +8,7 @@ from diffusers import LCMScheduler
 from torch import Tensor
 
 from kernels.lcm import Coefficient
-
-INFERENCE_STEPS = 50
-"""Timesteps that `t_index_list` counts, as in StreamDiffusion."""
+from models.diffusion.options import INFERENCE_STEPS
 
 
 class Stages(NamedTuple):

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.utils.data import IterableDataset
 
 from models.asr.fastconformer.frontend import Frontend
@@ -21,6 +22,8 @@ from training.asr.recipe import UNDISTURBED, Disturbance, Recipe
 _POOL_BATCHES = 40
 _MAX_PAUSE_S = 0.6
 _BABBLE = 3
+_FRAMES_UNIT = 64
+"""Batches are as many frames long as so many of these, since each new shape costs the CPU's matrix kernels anew."""
 
 
 class Utterance(msgspec.Struct, frozen=True):
@@ -71,9 +74,10 @@ def read_audio(file: str) -> FloatArray:
 def collate(mels: Sequence[Tensor], tokens: Sequence[Sequence[int]], spans: Sequence[Spans] | None = None) -> Batch:
     """Log-mels `[frames, bins]` of each utterance, its tokens and their spans as shares of it, padded."""
     frames = torch.tensor([len(rows) for rows in mels])
+    beyond = -int(frames.max()) % _FRAMES_UNIT
     shares = spans or [[(0.0, 0.0)] * len(row) for row in tokens]
     return Batch(
-        torch.nn.utils.rnn.pad_sequence(list(mels), batch_first=True),
+        functional.pad(torch.nn.utils.rnn.pad_sequence(list(mels), batch_first=True), (0, 0, 0, beyond)),
         frames,
         torch.nn.utils.rnn.pad_sequence([torch.tensor(row, dtype=torch.long) for row in tokens], batch_first=True),
         torch.tensor([len(row) for row in tokens]),

@@ -1,7 +1,7 @@
 """A FastConformer from manifests: `python -m training.asr.train RECIPE MANIFEST... --tokenizer FILE --out DIR`.
 
 DIR gets `model.safetensors`, `config.json` and `tokenizer.json`, which Millstream serves, and `resume.pt`, from which
-the same command goes on. `MANIFEST` may grow meanwhile. Under torchrun each process takes its own batches.
+the same command goes on. `MANIFEST` may grow meanwhile.
 """
 
 import time
@@ -12,7 +12,7 @@ import msgspec
 import torch
 import typer
 from tokenizers import Tokenizer
-from torch import distributed, nn
+from torch import nn
 from torch.utils.data import DataLoader
 
 from models.asr.fastconformer.block import Block
@@ -51,8 +51,6 @@ class Run:
         parts = losses(self.network, batch, lookahead, how, self.step)
         self._optimiser.zero_grad()
         parts["total"].backward()  # type: ignore[no-untyped-call]
-        if distributed.is_initialized():
-            average_gradients(self.network)
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), how.clip_norm)
         if norm.isfinite():
             self._optimiser.step()
@@ -78,16 +76,6 @@ class Run:
         self.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
         self.step, self.audio_s = state["step"], state["audio_s"]
-
-
-def average_gradients(network: nn.Module) -> None:
-    """Over all processes."""
-    parameters = list(network.parameters())
-    gradients = torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in parameters])
-    distributed.all_reduce(gradients)
-    gradients /= distributed.get_world_size()
-    for parameter, gradient in zip(parameters, gradients.split([p.numel() for p in parameters]), strict=True):
-        parameter.grad = gradient.view_as(parameter)
 
 
 def new_network(config: Config, dropout: float) -> FastConformer:
@@ -131,9 +119,6 @@ def main(
 ) -> None:
     """Train."""
     torch.set_num_threads(threads)
-    if distributed.is_torchelastic_launched():
-        distributed.init_process_group("gloo")
-    process = distributed.get_rank() if distributed.is_initialized() else 0
     recipe = read_recipe(recipe_file)
     vocabulary = TokenizersVocabulary(Tokenizer.from_file(str(tokenizer)))
     config = Config(len(vocabulary), recipe.encoder, recipe.frontend, rnnt=recipe.rnnt)
@@ -143,18 +128,17 @@ def main(
         run.resume()
     elif start is not None:
         run.network.load_state_dict(load(start).network.state_dict())
-    torch.manual_seed(hash((seed, process, run.step)))
-    batches = Batches(manifests, recipe, vocabulary, seed + process, run.step)
+    torch.manual_seed(seed + run.step)
+    batches = Batches(manifests, recipe, vocabulary, seed, run.step)
     loader = DataLoader(batches, batch_size=None, num_workers=1, prefetch_factor=_PREFETCHED_BATCHES)
     began, heard = time.monotonic(), run.audio_s
     for batch in loader:
         parts = run.advance(batch, steps)
         pace = (run.audio_s - heard) / (time.monotonic() - began)
         line = {"step": run.step, "hours": run.audio_s / 3600, "pace": pace, **parts}
-        if process == 0:
-            print(msgspec.json.encode({k: round(v, 4) for k, v in line.items()}).decode(), flush=True)
-            if run.step % save_every == 0 or run.step >= steps:
-                run.save(vocabulary)
+        print(msgspec.json.encode({k: round(v, 4) for k, v in line.items()}).decode(), flush=True)
+        if run.step % save_every == 0 or run.step >= steps:
+            run.save(vocabulary)
         if run.step >= steps:
             return
 

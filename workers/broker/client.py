@@ -18,6 +18,7 @@ from workers.broker import claims, keys, presence
 from workers.broker.claims import Offer
 from workers.broker.envelope import Envelope
 from workers.broker.inbox import read
+from workers.broker.mailbox import MailboxWriter
 from workers.broker.outbox import Outbox
 from workers.lifetime import run_together
 
@@ -53,6 +54,7 @@ class Stream:
         self.worker = ""
         self.window = 0
         self._client = client
+        self._mailbox = MailboxWriter(client.redis, offer.stream)
         self._on_output = on_output
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._writable = asyncio.Event()
@@ -80,6 +82,11 @@ class Stream:
             self._drain()
         else:
             self._send(envelope)
+
+    async def show(self, pts: int, data: bytes, slack_s: float) -> None:
+        """Send a picture; one that nobody has looked at yet is replaced. `pts` in ticks of 90 kHz."""
+        if not self._ended and await self._mailbox.put(pts, data):
+            self.push("look", slack_s=slack_s)
 
     def cancel(self, turn: int) -> None:
         """From now on only output of `turn` and later is wanted."""
@@ -168,7 +175,7 @@ class StreamClient:
     """All streams of one gateway. `run` must be running while streams are used."""
 
     def __init__(self, redis: Redis, gateway_id: str, claim_timeout_s: float) -> None:
-        self._redis = redis
+        self.redis = redis
         self._gateway_id = gateway_id
         self._claim_timeout_s = claim_timeout_s
         self._outbox = Outbox(redis)
@@ -199,12 +206,12 @@ class StreamClient:
         stream = Stream(self, offer, on_output)
         self._streams[stream.id] = stream
         try:
-            await claims.offer(self._redis, offer)
+            await claims.offer(self.redis, offer)
             async with asyncio.timeout(timeout_s or self._claim_timeout_s):
                 await stream.opened()
         except BaseException as error:
             self._streams.pop(stream.id, None)
-            stream.worker = await claims.withdraw(self._redis, offer) or ""
+            stream.worker = await claims.withdraw(self.redis, offer) or ""
             if stream.worker:
                 stream.push("close")
             if isinstance(error, TimeoutError):
@@ -231,14 +238,14 @@ class StreamClient:
             with suppress(RedisError):
                 await self._outbox.write()
                 await self._delete_records()
-                await self._redis.delete(keys.inbox(self._gateway_id))
+                await self.redis.delete(keys.inbox(self._gateway_id))
 
     async def _delete_records(self) -> None:
         forgotten, self._forgotten = self._forgotten, []
-        await claims.forget(self._redis, forgotten)
+        await claims.forget(self.redis, forgotten)
 
     async def _receive(self) -> None:
-        async for batch in read(self._redis, self._gateway_id):
+        async for batch in read(self.redis, self._gateway_id):
             for envelope in batch:
                 stream = self._streams.get(envelope.stream)
                 if stream is not None:
@@ -250,9 +257,9 @@ class StreamClient:
             await self._delete_records()
             if not self._streams:
                 continue
-            await claims.keep(self._redis, list(self._streams))
+            await claims.keep(self.redis, list(self._streams))
             served = [stream for stream in self._streams.values() if stream.worker]
-            living = {status.id for status in await presence.alive(self._redis)}
+            living = {status.id for status in await presence.alive(self.redis)}
             for stream in served:
                 if stream.worker not in living:
                     stream.lose()

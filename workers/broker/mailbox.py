@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from workers.broker import keys
 
 FRAME_TTL_MS = 2_000
-_SEQ_BYTES = 8
+_NUMBER_BYTES = 8
 
 _PUT = """
 local waiting = redis.call('EXISTS', KEYS[1])
@@ -22,8 +22,11 @@ return waiting
 
 
 class Frame(NamedTuple):
-    """An encoded picture (JPEG or WebP). `dropped` frames were put since the last one taken and never seen."""
+    """An encoded picture (JPEG or WebP) at media time `pts`. `dropped` frames were put since the last one taken and
+    never seen.
+    """
 
+    pts: int
     data: bytes
     dropped: int
 
@@ -36,10 +39,10 @@ class MailboxWriter:
         self._key = keys.video(stream_id)
         self._seq = 0
 
-    async def put(self, data: bytes) -> bool:
+    async def put(self, pts: int, data: bytes) -> bool:
         """Leave a frame. True if the reader's doorbell must be rung, False if one is still unanswered."""
         self._seq += 1
-        frame = self._seq.to_bytes(_SEQ_BYTES, "big") + data
+        frame = b"".join(number.to_bytes(_NUMBER_BYTES, "big") for number in (self._seq, pts)) + data
         waiting = await self._redis.eval(_PUT, 1, self._key, frame, FRAME_TTL_MS)
         return not waiting
 
@@ -57,7 +60,7 @@ class MailboxReader:
         stored: Any = await self._redis.getdel(self._key)
         if stored is None:
             return None
-        seq = int.from_bytes(stored[:_SEQ_BYTES], "big")
+        seq, pts = (int.from_bytes(stored[at : at + _NUMBER_BYTES], "big") for at in (0, _NUMBER_BYTES))
         dropped = seq - self._seq - 1
         self._seq = seq
-        return Frame(stored[_SEQ_BYTES:], dropped)
+        return Frame(pts, stored[2 * _NUMBER_BYTES :], dropped)

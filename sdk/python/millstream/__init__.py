@@ -10,6 +10,11 @@ async with millstream.converse("http://127.0.0.1:8000", voice="marin") as conver
     await conversation.send(pcm)
     async for event in conversation:
         print(event)
+
+async with millstream.restyle("watercolour", "http://127.0.0.1:8000") as restyling:
+    await restyling.send(jpeg, pts)
+    async for event in restyling:
+        print(event)
 """
 
 from millstream.connection import ServerError
@@ -18,16 +23,22 @@ from millstream.events import (
     ConversationEvent,
     Event,
     Final,
+    Held,
     Partial,
     Refused,
     ReplyAudio,
     ReplyDone,
     ReplyStarted,
     ReplyText,
+    Restyled,
+    RestylingEvent,
     SpeechStarted,
     SpeechStopped,
     TranscriptFailed,
+    Unchanged,
+    Unreadable,
 )
+from millstream.restyling import Restyling, restyle
 from millstream.transcription import Transcription, transcribe
 
 __all__ = [
@@ -36,17 +47,24 @@ __all__ = [
     "ConversationEvent",
     "Event",
     "Final",
+    "Held",
     "Partial",
     "Refused",
     "ReplyAudio",
     "ReplyDone",
     "ReplyStarted",
     "ReplyText",
+    "Restyled",
+    "Restyling",
+    "RestylingEvent",
     "ServerError",
     "SpeechStarted",
     "SpeechStopped",
     "TranscriptFailed",
     "Transcription",
+    "Unchanged",
+    "Unreadable",
     "converse",
+    "restyle",
     "transcribe",
 ]

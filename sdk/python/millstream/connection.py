@@ -19,25 +19,42 @@ class ServerError(Exception):
 
 
 class Connection:
-    """Events of the protocol, as dictionaries. Both methods raise ServerError once the connection is closed."""
+    """Events of a protocol, as dictionaries, and binary messages. Every method raises ServerError once the connection
+    is closed.
+    """
 
     def __init__(self, websocket: ClientConnection) -> None:
         self._websocket = websocket
 
     async def send(self, event: dict[str, Any]) -> None:
         """Send an event. Waits while the server takes no more."""
+        await self._send(json.dumps(event))
+
+    async def send_binary(self, message: bytes) -> None:
+        """Send a binary message. Waits while the server takes no more."""
+        await self._send(message)
+
+    async def receive(self) -> dict[str, Any]:
+        """The next event, where a server sends nothing else."""
+        event: dict[str, Any] = json.loads(await self._receive())
+        return event
+
+    async def receive_any(self) -> dict[str, Any] | bytes:
+        """The next event or binary message."""
+        message = await self._receive()
+        return message if isinstance(message, bytes) else json.loads(message)
+
+    async def _send(self, message: str | bytes) -> None:
         try:
-            await self._websocket.send(json.dumps(event))
+            await self._websocket.send(message)
         except ConnectionClosed as closed:
             raise ServerError(f"the connection closed: {closed}") from closed
 
-    async def receive(self) -> dict[str, Any]:
-        """The next event."""
+    async def _receive(self) -> str | bytes:
         try:
-            event: dict[str, Any] = json.loads(await self._websocket.recv())
+            return await self._websocket.recv()
         except ConnectionClosed as closed:
             raise ServerError(f"the connection closed: {closed}") from closed
-        return event
 
 
 @asynccontextmanager

@@ -93,3 +93,38 @@ class Refused:
 
 ConversationEvent = Heard | ReplyStarted | ReplyText | ReplyAudio | ReplyDone | Refused
 """What a conversation yields."""
+
+
+@dataclass(frozen=True)
+class Restyled:
+    """What the picture at `pts` became, a JPEG. Before it, `dropped` pictures will not come."""
+
+    pts: int
+    picture: bytes
+    dropped: int
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """The picture at `pts` looks like the one before it, and so would what it became."""
+
+    pts: int
+
+
+@dataclass(frozen=True)
+class Held:
+    """The picture at `pts` is under way, and none came out in its turn: the server works on a few at once."""
+
+    pts: int
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """The picture at `pts` cannot be taken."""
+
+    pts: int
+    message: str
+
+
+RestylingEvent = Restyled | Unchanged | Held | Unreadable
+"""What restyling yields."""

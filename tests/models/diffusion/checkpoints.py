@@ -62,7 +62,9 @@ def pipeline(directory: Path) -> StableDiffusionPipeline:
         eos_token_id=len(vocabulary) - 1,
         pad_token_id=len(vocabulary) - 1,
     )
-    scheduler = LCMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False)
+    scheduler = LCMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, steps_offset=1
+    )
     return StableDiffusionPipeline(
         vae, CLIPTextModel(text).eval(), tokenizer, unet.eval(), scheduler, None, None, requires_safety_checker=False
     )

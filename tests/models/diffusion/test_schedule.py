@@ -3,7 +3,8 @@ import torch
 from diffusers import LCMScheduler
 
 from kernels.lcm import Coefficient, lcm_step
-from models.diffusion.schedule import INFERENCE_STEPS, Schedule
+from models.diffusion.options import INFERENCE_STEPS
+from models.diffusion.schedule import Schedule
 
 
 @pytest.mark.parametrize("index", [0, 16, 32, 45, 49])

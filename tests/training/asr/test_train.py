@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 import torch
 import typer
-from torch import distributed
 from typer.testing import CliRunner
 
 from models.asr.fastconformer.checkpoint import load
@@ -68,26 +67,6 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert lines[0]["hours"] > 0
     after = load(tmp_path / "out").network.state_dict()
     assert any(not torch.equal(before[name], after[name]) for name in before)
-
-
-def step_alone(rank: int, directory: Path) -> None:
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", f"file://{directory}/meeting", rank=rank, world_size=2)
-    network = torch.nn.Linear(2, 1)
-    if rank == 0:
-        network.weight.grad = torch.tensor([[1.0, 2.0]])
-    else:
-        network.weight.grad = torch.tensor([[3.0, -4.0]])
-        network.bias.grad = torch.tensor([5.0])
-    train.average_gradients(network)
-    assert network.weight.grad.tolist() == [[2.0, -1.0]]
-    assert network.bias.grad is not None
-    assert network.bias.grad.tolist() == [2.5]
-    distributed.destroy_process_group()
-
-
-def test_processes_average_their_gradients(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(step_alone, (tmp_path,), nprocs=2)
 
 
 def test_a_recipe_with_an_unknown_field_names_it(tmp_path: Path) -> None:

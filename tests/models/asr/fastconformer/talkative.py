@@ -74,8 +74,8 @@ def catalogue(path: Path, **directories: Path) -> Path:
     for name, directory in directories.items():
         entries.append(f'[checkpoints.{name}]\nsource = "path"\npath = "{directory}"\n')
         entries.append('description = "random weights"\nlicence = "none"\norigin = "a test"\n')
-        for file in sorted(directory.iterdir()):
+        for file in sorted(file for file in directory.rglob("*") if file.is_file()):
             digest = hashlib.sha256(file.read_bytes()).hexdigest()
-            entries.append(f'files."{file.name}" = {{ sha256 = "{digest}" }}\n')
+            entries.append(f'files."{file.relative_to(directory)}" = {{ sha256 = "{digest}" }}\n')
     path.write_text("".join(entries))
     return path
