@@ -31,12 +31,14 @@ bench: setup
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.asr
 	$(BIN)/python -m benchmarks.lm
+	$(BIN)/python -m benchmarks.diffusion
 	$(BIN)/python -m benchmarks.voice
 
 bench-quick: setup
 	$(BIN)/python -m benchmarks.engine --quick
 	$(BIN)/python -m benchmarks.asr --quick
 	$(BIN)/python -m benchmarks.lm --quick
+	$(BIN)/python -m benchmarks.diffusion --quick
 	$(BIN)/python -m benchmarks.voice --quick
 
 clean:

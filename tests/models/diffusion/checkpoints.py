@@ -1,21 +1,14 @@
-"""A tiny latent diffusion checkpoint with random weights, in diffusers' form, and StreamDiffusion's own code."""
+"""A tiny latent diffusion checkpoint with random weights, in diffusers' form."""
 
-import importlib
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import torch
 from diffusers import AutoencoderTiny, LCMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from app.settings import Settings
-from models.catalog import ensure
-
 SIZE = 64
-UPSTREAM = Path(__file__).with_name("upstream.toml")
 _WIDTH = 16
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 
@@ -74,11 +67,3 @@ def write(directory: Path) -> Path:
     """The pipeline as a directory."""
     pipeline(directory / "tokenizer-files").save_pretrained(directory / "pipeline")
     return directory / "pipeline"
-
-
-def upstream() -> ModuleType:
-    """StreamDiffusion's `pipeline` module."""
-    directory = ensure("streamdiffusion", Settings().cache_dir, UPSTREAM)
-    if str(directory) not in sys.path:
-        sys.path.insert(0, str(directory))
-    return importlib.import_module("streamdiffusion.pipeline")

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks import peers
 from models.diffusion.networks import Networks
 from models.diffusion.options import Denoising, Guidance
 from models.diffusion.stream_batch import StreamBatch
@@ -56,7 +57,7 @@ def test_a_session_is_upstreams(
     """Frame by frame. With one stage, upstream never resets the stock noise of self-negative guidance, which then grows
     beyond bounds; its first frame is right.
     """
-    upstream = checkpoints.upstream().StreamDiffusion(
+    upstream = peers.streamdiffusion().StreamDiffusion(
         checkpoints.pipeline(saved.parent / "again"),
         list(t_indices),
         torch.float32,
