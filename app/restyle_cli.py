@@ -122,7 +122,7 @@ class _Source:
         for number, frame in enumerate(self.container.decode(self.stream)):
             time_s = frame.time if frame.time is not None else float(number / self.fps)
             last = max(last + 1, round(time_s * TICKS_PER_S))
-            image = frame.to_image()
+            image: Image.Image = frame.to_image()  # type: ignore[no-untyped-call]
             image.thumbnail((_MAX_SIDE, _MAX_SIDE))
             file = io.BytesIO()
             image.save(file, "JPEG", quality=_QUALITY)
@@ -155,7 +155,7 @@ class _Target:
         assert self._last is not None
         if pts == 0 or not self._stream.width:
             self._stream.width, self._stream.height = self._last.size
-        frame = av.VideoFrame.from_image(self._last)
+        frame = av.VideoFrame.from_image(self._last)  # type: ignore[no-untyped-call]
         frame.pts, frame.time_base = pts, _TIME_BASE
         self._container.mux(self._stream.encode(frame))
 

@@ -112,7 +112,7 @@ def lcm_step_triton(
     lcm_kernel[grid](latents, stock, noise, predicted, negative, places, coefficients, numbers, _BLOCK)
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def lcm_kernel(latents, stock, noise, predicted, negative, places, coefficients, numbers, block: tl.constexpr):  # type: ignore[no-untyped-def]
     """One block of one row."""
     row = tl.program_id(0)

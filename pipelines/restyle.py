@@ -1,6 +1,6 @@
 """Pictures in, restyled pictures out: as many as there is time for, the latest first."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -53,7 +53,8 @@ class Failed(msgspec.Struct, frozen=True):
     message: str
 
 
-Effect = OpenStream | Push | Show | Restyled | Unchanged | Held | Unreadable | Finished | Failed
+Request = OpenStream | Push | Show
+Answer = Restyled | Unchanged | Held | Unreadable | Finished | Failed
 
 
 class RestyleState(msgspec.Struct):
@@ -75,26 +76,26 @@ class Restyle:
     def __init__(self, state: RestyleState) -> None:
         self.state = state
 
-    def start(self) -> list[Effect]:
+    def start(self) -> Sequence[Request]:
         """Reserve the stream."""
         return [OpenStream(SERVICE, self.state.options)]
 
-    def show(self, pts: int, data: bytes) -> list[Effect]:
+    def show(self, pts: int, data: bytes) -> Sequence[Request]:
         """Take a picture."""
         self.state.waiting += 1
         return [Show(pts, data, self.state.slack_s)]
 
-    def change(self, options: Mapping[str, Any]) -> list[Effect]:
+    def change(self, options: Mapping[str, Any]) -> Sequence[Request]:
         """Restyle differently from the next picture on; `options` are those that change."""
         self.state.options |= options
         return [Push("restyle", meta=dict(options))]
 
-    def finish(self) -> list[Effect]:
+    def finish(self) -> Sequence[Request]:
         """No more pictures come."""
         self.state.finishing = True
         return [Push("flush")]
 
-    def on_output(self, output: StreamOutput) -> list[Effect]:
+    def on_output(self, output: StreamOutput) -> Sequence[Request | Answer]:
         """Take what the stream produced."""
         match output.kind:
             case "frame":
@@ -125,7 +126,7 @@ class Restyle:
         dropped, state.lost = dropped + state.lost, 0
         return dropped
 
-    def _again(self) -> list[Effect]:
+    def _again(self) -> Sequence[Request]:
         """Another stream, for the pictures to come: those that were under way would be late."""
         state = self.state
         state.failures += 1

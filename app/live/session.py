@@ -4,6 +4,7 @@ A client's text messages are JSON objects, `{"type": "restyle", ...}` first, and
 binary messages are pictures behind their media time. docs/live.md has the whole of it.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -11,7 +12,18 @@ import msgspec
 from models.base import StreamError
 from models.diffusion.options import Restyling, restyling
 from pipelines.effects import OpenStream, Push, Show, StreamOutput
-from pipelines.restyle import Failed, Finished, Held, Restyle, Restyled, RestyleState, Unchanged, Unreadable
+from pipelines.restyle import (
+    Answer,
+    Failed,
+    Finished,
+    Held,
+    Request,
+    Restyle,
+    Restyled,
+    RestyleState,
+    Unchanged,
+    Unreadable,
+)
 
 PTS_BYTES = 8
 DROPPED_BYTES = 4
@@ -56,19 +68,19 @@ class LiveSession:
         self._wanted: Restyling | None = None
         self._pts = -1
 
-    def receive(self, message: str | bytes) -> list[Effect]:
+    def receive(self, message: str | bytes) -> Sequence[Effect]:
         """Take a client's message. What is wrong with it is said, and changes nothing."""
         try:
             return self._text(message) if isinstance(message, str) else self._picture(message)
         except StreamError as error:
             return [Say(_error(error.code, str(error), error.param))]
 
-    def on_output(self, output: StreamOutput) -> list[Effect]:
+    def on_output(self, output: StreamOutput) -> Sequence[Effect]:
         """Take what the stream produced."""
         assert self._pipeline is not None
         return [effect for told in self._pipeline.on_output(output) for effect in self._tell(told)]
 
-    def _text(self, message: str) -> list[Effect]:
+    def _text(self, message: str) -> Sequence[Effect]:
         try:
             fields = msgspec.json.decode(message, type=dict[str, Any])
             kind = msgspec.convert(fields, _Typed).type
@@ -81,14 +93,14 @@ class LiveSession:
                 return self._running().finish()
         raise StreamError(f"type must be restyle or finish, not {kind!r}", param="type")
 
-    def _restyle(self, options: dict[str, Any]) -> list[Effect]:
+    def _restyle(self, options: dict[str, Any]) -> Sequence[Effect]:
         self._wanted = restyling(options, self._wanted)
         if self._pipeline is not None:
             return self._pipeline.change(options)
         self._pipeline = Restyle(RestyleState(options))
         return [*self._pipeline.start(), Say({"type": "ready"})]
 
-    def _picture(self, message: bytes) -> list[Effect]:
+    def _picture(self, message: bytes) -> Sequence[Effect]:
         pts, data = int.from_bytes(message[:PTS_BYTES], "big"), message[PTS_BYTES:]
         if not data:
             raise StreamError(f"a picture follows the {PTS_BYTES} bytes of its pts", param="picture")
@@ -107,7 +119,7 @@ class LiveSession:
             raise StreamError("nothing follows finish", param="type")
         return self._pipeline
 
-    def _tell(self, told: object) -> list[Effect]:
+    def _tell(self, told: Request | Answer) -> Sequence[Effect]:
         match told:
             case OpenStream() | Push() | Show():
                 return [told]
@@ -123,7 +135,6 @@ class LiveSession:
                 return [Say({"type": "finished", "dropped": dropped}), End()]
             case Failed(code, message):
                 return [Say(_error(code, message)), End()]
-        raise TypeError(f"no effect {told!r}")
 
 
 def _error(code: str, message: str, param: str | None = None) -> dict[str, Any]:

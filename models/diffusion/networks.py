@@ -1,6 +1,6 @@
 """The networks of a latent diffusion checkpoint, in diffusers' form."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -43,12 +43,6 @@ class Networks:
         self.schedule = Schedule(scheduler)
         self.device, self.dtype = device, dtype
 
-    @property
-    def unet(self) -> Callable[..., tuple[Tensor]]:
-        """The network itself."""
-        unet: Callable[..., tuple[Tensor]] = self._unet
-        return unet
-
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
         """Channels, height and width of what `encode` makes of an image. Raises CheckpointError."""
         scale = self._pipeline.vae_scale_factor
@@ -79,4 +73,5 @@ class Networks:
     @torch.inference_mode()
     def predict(self, latents: Tensor, timesteps: Tensor, embeddings: Tensor) -> Tensor:
         """The noise in latents `[R, C, h, w]`."""
-        return self._unet(latents.to(self.dtype), timesteps, encoder_hidden_states=embeddings, return_dict=False)[0]
+        inputs = latents.to(self.dtype), timesteps
+        return torch.as_tensor(self._unet(*inputs, encoder_hidden_states=embeddings, return_dict=False)[0])

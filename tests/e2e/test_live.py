@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -28,7 +29,7 @@ ONE_STAGE = {"t_indices": [35], "guidance": "none"}
 def painter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     directory = tmp_path_factory.mktemp("painter")
     catalog = catalogue(directory / "catalog.toml", tiny=checkpoints.write(directory))
-    environment = {
+    environment: dict[str, Any] = {
         "MILLSTREAM_CATALOG": str(catalog),
         "MILLSTREAM_WORKERS": '{"restyle": 1}',
         "MILLSTREAM_RESTYLE_MODEL": "tiny",
@@ -46,7 +47,7 @@ def picture(seed: int) -> bytes:
     return file.getvalue()
 
 
-async def restyled(server: Server, prompt: str, pictures: range, **options: object) -> list[RestylingEvent]:
+async def restyled(server: Server, prompt: str, pictures: range, **options: Any) -> list[RestylingEvent]:
     """One picture after the other, so that none is dropped."""
     events = []
     async with millstream.restyle(prompt, server.url, **{"denoising": ONE_STAGE, **options}) as restyling:

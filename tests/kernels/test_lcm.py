@@ -74,10 +74,8 @@ def test_the_kernel_is_the_reference(interpreted: ModuleType, dtype: torch.dtype
     expected, got = inputs(dtype), inputs(dtype)
     lcm_step_torch(*expected)
     interpreted.lcm_step_triton(*got)
-    for name, theirs, ours in zip(("latents", "stock"), expected, got, strict=False):
-        torch.testing.assert_close(
-            ours, theirs, rtol=tolerance, atol=tolerance, msg=lambda told, name=name: f"{name}: {told}"
-        )
+    for theirs, ours in zip(expected[:2], got[:2], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("capability", [80, 90])

@@ -1,4 +1,5 @@
 import random
+from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -85,7 +86,7 @@ def test_every_picture_is_answered_for_once_wherever_the_state_moves(seed: int) 
         pipeline = Restyle(msgspec.json.decode(msgspec.json.encode(pipeline.state), type=RestyleState))
         pipeline.show(pts, b"in")
         shown, queued = shown + 1, queued + 1
-        effects = []
+        effects: Sequence[object] = []
         match dice.choice(["wait", "frame", "same", "unreadable", "lost"]):
             case "frame":
                 effects = pipeline.on_output(frame(pts, dropped=queued - 1))
@@ -98,7 +99,7 @@ def test_every_picture_is_answered_for_once_wherever_the_state_moves(seed: int) 
             case "lost" if pipeline.state.failures < MAX_FAILURES:
                 pipeline.on_output(LOST)
                 queued = 0
-        answered += sum(1 + getattr(effect, "dropped", 0) for effect in effects)
+        answered += sum(1 + int(getattr(effect, "dropped", 0)) for effect in effects)
     (finished,) = pipeline.on_output(StreamOutput("done", meta={"dropped": 0}))
     assert isinstance(finished, Finished)
     assert answered + finished.dropped == shown

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ def session() -> LiveSession:
     return live
 
 
-def refusal(effects: list[Any]) -> dict[str, Any]:
+def refusal(effects: Sequence[Any]) -> dict[str, Any]:
     (said,) = effects
     assert isinstance(said, Say)
     assert said.event["type"] == "error"
@@ -39,9 +40,8 @@ def test_a_session_from_beginning_to_end() -> None:
     assert isinstance(shown, Show)
     assert (shown.pts, shown.data) == (90, b"jpeg")
     assert live.receive(text(type="restyle", prompt="ink")) == [Push("restyle", meta={"prompt": "ink"})]
-    restyled = live.on_output(StreamOutput("frame", 90, b"out", {"dropped": 0}))
-    assert restyled == [Picture(90, b"out", 0)]
-    assert restyled[0].encode() == picture(90, bytes(4) + b"out")
+    assert live.on_output(StreamOutput("frame", 90, b"out", {"dropped": 0})) == [Picture(90, b"out", 0)]
+    assert Picture(90, b"out", 7).encode() == picture(90, b"\0\0\0\x07out")
     assert live.receive(text(type="finish")) == [Push("flush")]
     assert live.on_output(StreamOutput("done", meta={"dropped": 0})) == [Say({"type": "finished", "dropped": 0}), End()]
 

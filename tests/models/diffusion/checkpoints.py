@@ -59,7 +59,14 @@ def pipeline(directory: Path) -> StableDiffusionPipeline:
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, steps_offset=1
     )
     return StableDiffusionPipeline(
-        vae, CLIPTextModel(text).eval(), tokenizer, unet.eval(), scheduler, None, None, requires_safety_checker=False
+        vae,
+        CLIPTextModel(text).train(False),
+        tokenizer,
+        unet.eval(),
+        scheduler,
+        None,
+        None,
+        requires_safety_checker=False,
     )
 
 
