@@ -282,7 +282,12 @@ def test_talk_that_cannot_be(
 
 
 def test_talk_interrupted_by_the_keyboard(server: Server, tmp_path: Path) -> None:
-    arguments = [str(MILLSTREAM), "talk", str(FILE), "-o", str(tmp_path / "reply.wav"), "--url", server.url]
+    long = tmp_path / "long.wav"
+    with wave.open(str(FILE)) as spoken, wave.open(str(long), "wb") as longer:
+        longer.setparams(spoken.getparams())
+        longer.writeframes(spoken.readframes(-1))
+        longer.writeframes(bytes(60 * spoken.getframerate() * spoken.getsampwidth()))
+    arguments = [str(MILLSTREAM), "talk", str(long), "-o", str(tmp_path / "reply.wav"), "--url", server.url]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as talking:
         assert talking.stdout is not None
         assert talking.stderr is not None

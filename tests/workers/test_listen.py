@@ -10,7 +10,6 @@ import pytest
 from redis.asyncio import Redis
 
 from models.asr.fastconformer.checkpoint import CheckpointError
-from models.base import StreamError
 from models.catalog import CatalogError
 from tests.conftest import DATA
 from tests.models.asr.fastconformer.talkative import catalogue, checkpoint, talkative
@@ -65,7 +64,6 @@ def test_which_recognisers_there_are(catalog: Path, given: dict[str, Any], names
         ({"asr_model": "nothing"}, CatalogError, "unknown checkpoint 'nothing'"),
         ({"asr_model": "other"}, CheckpointError, "bert"),
         ({"asr_model": "tiny", "asr_final_model": "other"}, CheckpointError, "bert"),
-        ({"asr_model": "tiny", "asr_lookahead_ms": 100}, StreamError, "must be one of 0, 80, 480, 1040; got 100"),
     ],
 )
 def test_what_cannot_be_served(catalog: Path, given: dict[str, Any], error: type[Exception], told: str) -> None:

@@ -102,7 +102,7 @@ async def test_sigterm_ends_a_worker_cleanly(redis: Redis, redis_url: str, tmp_p
         (
             ["nope"],
             "redis://nobody",
-            "no service 'nope': choose one of listen, think, speak or give package.module:function",
+            "no service 'nope': choose one of listen, think, speak, restyle or give package.module:function",
         ),
         ([ECHO], None, "MILLSTREAM_REDIS_URL is not set: which Redis should this worker serve?"),
         ([], "redis://nobody", "usage: python -m workers NAME"),

@@ -59,9 +59,9 @@ def test_the_learning_rate_rises_stays_and_falls_to_nothing() -> None:
 
 
 def test_a_flat_start_has_tokens_where_they_are_said() -> None:
-    """Of 10 frames, 2 to 7 are three tokens; the likelihood of just that labelling is 1."""
+    """Of 10 frames, 2 to 7 say three tokens, which are wanted a frame later; the likelihood of just that is 1."""
     batch = collate([torch.zeros(80, 80)], [[4, 5, 6]], [[(0.2, 0.4), (0.4, 0.6), (0.6, 0.8)]])
-    labels = torch.tensor([[20, 20, 4, 4, 5, 5, 6, 6, 20, 20]])
+    labels = torch.tensor([[20, 20, 20, 4, 4, 5, 5, 6, 6, 20]])
     certain = torch.nn.functional.one_hot(labels, 21).float().log().clamp(min=-50)
     assert _flat(certain, torch.tensor([10]), batch) == 0
     assert _flat(certain.flip(1), torch.tensor([10]), batch) > 10
