@@ -39,17 +39,19 @@ class Job(NamedTuple):
 
 async def run(job: Job, url: str, api_key: str | None) -> int:
     """Restyle a file. Returns the exit code."""
+    exit_code = 0
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         async with millstream.restyle(job.prompt, url, api_key=api_key, **job.options) as restyling:
             await _restyle(job, restyling)
-    except (OSError, FFmpegError) as error:
-        errors.print(Text(f"{error}", "red"))
-        return 1
-    except (millstream.ServerError, NotVideo) as error:
-        errors.print(Text(str(error), "red"))
-        return 1
-    return 0
+    except* (OSError, FFmpegError, millstream.ServerError, NotVideo) as group:
+        errors.print(Text(str(_first(group)), "red"))
+        exit_code = 1
+    return exit_code
+
+
+def _first(error: BaseException) -> BaseException:
+    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
 
 
 async def _restyle(job: Job, restyling: millstream.Restyling) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from models.base import StreamError
-from models.diffusion.options import Restyling, restyling
+from models.diffusion.options import MAX_FRAME_BYTES, Restyling, restyling
 from pipelines.effects import OpenStream, Push, Show, StreamOutput
 from pipelines.restyle import (
     Answer,
@@ -27,7 +27,6 @@ from pipelines.restyle import (
 
 PTS_BYTES = 8
 DROPPED_BYTES = 4
-MAX_PICTURE_BYTES = 4 << 20
 MAX_PTS = 2**63 - 1
 
 
@@ -73,7 +72,7 @@ class LiveSession:
         try:
             return self._text(message) if isinstance(message, str) else self._picture(message)
         except StreamError as error:
-            return [Say(_error(error.code, str(error), error.param))]
+            return [Say(error_event(error.code, str(error), error.param))]
 
     def on_output(self, output: StreamOutput) -> Sequence[Effect]:
         """Take what the stream produced."""
@@ -104,8 +103,8 @@ class LiveSession:
         pts, data = int.from_bytes(message[:PTS_BYTES], "big"), message[PTS_BYTES:]
         if not data:
             raise StreamError(f"a picture follows the {PTS_BYTES} bytes of its pts", param="picture")
-        if len(data) > MAX_PICTURE_BYTES:
-            raise StreamError(f"a picture has at most {MAX_PICTURE_BYTES} bytes, got {len(data)}", param="picture")
+        if len(data) > MAX_FRAME_BYTES:
+            raise StreamError(f"a picture has at most {MAX_FRAME_BYTES} bytes, got {len(data)}", param="picture")
         if not self._pts < pts <= MAX_PTS:
             raise StreamError(f"pts must rise: {pts} after {self._pts}", param="pts")
         effects = self._running().show(pts, data)
@@ -134,8 +133,9 @@ class LiveSession:
             case Finished(dropped):
                 return [Say({"type": "finished", "dropped": dropped}), End()]
             case Failed(code, message):
-                return [Say(_error(code, message)), End()]
+                return [Say(error_event(code, message)), End()]
 
 
-def _error(code: str, message: str, param: str | None = None) -> dict[str, Any]:
+def error_event(code: str, message: str, param: str | None = None) -> dict[str, Any]:
+    """What a client is told of an error."""
     return {"type": "error", "error": {"code": code, "message": message, "param": param}}

@@ -10,12 +10,12 @@ import msgspec
 from aiolimiter import AsyncLimiter
 from starlette.websockets import WebSocket
 
-from app.auth import SUBPROTOCOL
-from app.errors import error_response
 from app.gateway import Gateway, TooManySessions, gateway_of
-from app.live.session import Effect, End, LiveSession, Picture, Say
+from app.live.session import Effect, End, LiveSession, Picture, Say, error_event
 from app.realtime.lines import Lines
-from app.transports.websocket import WebSocketConnection
+from app.realtime.runner import POLICY_VIOLATION
+from app.realtime.session import INTERNAL_ERROR, TRY_AGAIN_LATER
+from app.transports.websocket import WebSocketConnection, admit
 from pipelines.effects import OpenStream, Push, Show, StreamOutput
 from pipelines.restyle import SERVICE
 from workers.lifetime import run_together
@@ -23,26 +23,21 @@ from workers.lifetime import run_together
 log = logging.getLogger(__name__)
 
 NORMAL_CLOSURE = 1000
-POLICY_VIOLATION = 1008
-INTERNAL_ERROR = 1011
-TRY_AGAIN_LATER = 1013
 MAX_QUEUED_EVENTS = 256
 """With more events than this waiting to be sent, the client's messages are not read."""
 
 
 async def live(websocket: WebSocket) -> None:
     """Serve one client."""
-    gateway = gateway_of(websocket)
-    refusal = gateway.gatekeeper.refusal(websocket)
-    if refusal is not None:
-        await websocket.send_denial_response(error_response(refusal))
+    connection = await admit(websocket)
+    if connection is None:
         return
-    await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in websocket.scope["subprotocols"] else None)
-    connection = WebSocketConnection(websocket)
+    gateway = gateway_of(websocket)
     try:
         with gateway.session("live"):
             await _Runner(connection, gateway).run()
     except TooManySessions as error:
+        await connection.send(msgspec.json.encode(error_event("server_full", str(error))))
         await connection.close(TRY_AGAIN_LATER, str(error))
 
 

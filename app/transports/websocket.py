@@ -59,16 +59,23 @@ class WebSocketConnection:
                     await self._websocket.close(code, reason[:120])
 
 
-async def realtime(websocket: WebSocket) -> None:
-    """Serve one Realtime session."""
-    gateway = gateway_of(websocket)
-    settings = gateway.settings
-    refusal = gateway.gatekeeper.refusal(websocket)
+async def admit(websocket: WebSocket) -> WebSocketConnection | None:
+    """The connection of a client that may connect; others are told why not."""
+    refusal = gateway_of(websocket).gatekeeper.refusal(websocket)
     if refusal is not None:
         await websocket.send_denial_response(error_response(refusal))
-        return
+        return None
     await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in websocket.scope["subprotocols"] else None)
-    connection = WebSocketConnection(websocket)
+    return WebSocketConnection(websocket)
+
+
+async def realtime(websocket: WebSocket) -> None:
+    """Serve one Realtime session."""
+    connection = await admit(websocket)
+    if connection is None:
+        return
+    gateway = gateway_of(websocket)
+    settings = gateway.settings
     bounds = Bounds(settings.events_per_s, settings.send_timeout_s, settings.recovery_timeout_s)
     session = _session(websocket, settings)
     try:

@@ -8,12 +8,11 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from models.diffusion.options import Fit
+from models.diffusion.options import MAX_FRAME_BYTES, Fit
 
 MAX_SIDE = 8_192
 MAX_PIXELS = 36_000_000
 """An 8K frame has 33 million."""
-MAX_BYTES = 4 << 20
 FORMATS = ("JPEG", "WEBP", "PNG")
 _QUALITY = 85
 
@@ -27,8 +26,8 @@ def decode(data: bytes, height: int, width: int, fit: Fit = Fit.COVER) -> Tensor
 
     Raises FrameError.
     """
-    if len(data) > MAX_BYTES:
-        raise FrameError(f"a frame has at most {MAX_BYTES} bytes, got {len(data)}")
+    if len(data) > MAX_FRAME_BYTES:
+        raise FrameError(f"a frame has at most {MAX_FRAME_BYTES} bytes, got {len(data)}")
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if max(image.size) > MAX_SIDE or image.width * image.height > MAX_PIXELS:

@@ -8,9 +8,9 @@ import msgspec
 import torch
 
 from models.base import Message, Output, Pending, StreamError, StreamModel
-from models.diffusion.frames import MAX_BYTES, FrameError, decode, encode
+from models.diffusion.frames import FrameError, decode, encode
 from models.diffusion.networks import Networks
-from models.diffusion.options import Restyling, restyling
+from models.diffusion.options import MAX_FRAME_BYTES, Restyling, restyling
 from models.diffusion.prompts import PromptBook
 from models.diffusion.similarity import SimilarityFilter
 from models.diffusion.stream_batch import StreamBatch
@@ -151,8 +151,8 @@ class StreamDiffusion(StreamModel):
 
     @staticmethod
     def _take(session: _Session, message: Message) -> None:
-        if len(message.data) > MAX_BYTES:
-            raise StreamError(f"a frame has at most {MAX_BYTES} bytes, got {len(message.data)}", param="data")
+        if len(message.data) > MAX_FRAME_BYTES:
+            raise StreamError(f"a frame has at most {MAX_FRAME_BYTES} bytes, got {len(message.data)}", param="data")
         session.dropped += message.meta.get("dropped", 0) + (session.waiting is not None)
         session.waiting = _Frame(message.pts, message.data, message.slack_s)
 
@@ -190,11 +190,20 @@ class StreamDiffusion(StreamModel):
             self._batch.enter(entering, [frame.pts for frame in frames.values()], latents)
         try:
             done = self._batch.step(slots, *self._book.embeddings(slots))
-            painted = self._networks.decode(done.latents) if done.slots else done.latents
         except Exception:
             self._batch.withdraw(entering)
             raise
         self._book.turn(entering)
+        for slot, image in images.items():
+            self._session(slot).waiting = None
+            if similarity := self._filters[slot]:
+                similarity.painted(image)
+        try:
+            painted = self._networks.decode(done.latents) if done.slots else done.latents
+        except Exception:
+            for slot in done.slots:
+                self._session(slot).dropped += 1
+            raise
         held = [Output(slot, "held", frame.pts) for slot, frame in frames.items() if slot not in done.slots]
         return held + [
             Output(slot, FRAME, pts, encode(image), {"dropped": self._take_dropped(slot)})

@@ -11,6 +11,7 @@ from models.base import StreamError
 
 INFERENCE_STEPS = 50
 """Timesteps that `t_indices` count, as in StreamDiffusion."""
+MAX_FRAME_BYTES = 4 << 20
 MAX_STAGES = 4
 MAX_PROMPTS = 4
 MAX_PROMPT_CHARS = 2_000

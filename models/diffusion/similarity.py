@@ -27,5 +27,8 @@ class SimilarityFilter:
             if self._dice.random() < (cosine - threshold) / (1 - threshold):
                 self._skipped += 1
                 return True
-        self._painted, self._skipped = image, 0
         return False
+
+    def painted(self, image: Tensor) -> None:
+        """This image has been painted: the next ones are compared with it."""
+        self._painted, self._skipped = image, 0

@@ -88,7 +88,7 @@ class StreamBatch:
 
     def withdraw(self, slots: Sequence[int]) -> None:
         """Take back the frame that each of `slots` got last, which has not moved yet."""
-        rows = np.asarray(slots)
+        rows = np.asarray(slots, np.int64)
         cells = (self._stages[rows] == 0).argmax(1)
         self._stages[rows, cells] = _EMPTY
 

@@ -188,3 +188,18 @@ def film(file: Path, pictures: int) -> None:
         frame.sample_rate = 16_000
         container.mux(sound.encode(frame))
         container.mux(sound.encode(None))
+
+
+async def test_a_file_is_refused_by_a_full_server_in_a_line(painter: Server, tmp_path: Path) -> None:
+    film(tmp_path / "in.mp4", pictures=3)
+    command = ["restyle", str(tmp_path / "in.mp4"), str(tmp_path / "out.mp4"), "--prompt", "a", "--url", painter.url]
+    async with (
+        millstream.restyle("a", painter.url) as first,
+        millstream.restyle("b", painter.url) as second,
+    ):
+        for restyling in first, second:
+            await restyling.send(picture(0), 0)
+            assert isinstance(await anext(aiter(restyling)), Held)
+        result = await asyncio.to_thread(CliRunner().invoke, cli, command)
+    assert result.exit_code == 1
+    assert "no worker has a free slot" in result.output

@@ -37,8 +37,6 @@ class Restyling:
 
     async def __aiter__(self) -> AsyncIterator[RestylingEvent]:
         """What the pictures became, in order. Raises ServerError."""
-        while (message := await self._connection.receive_any()) != {"type": "ready"}:
-            _raise_if_error(message)
         while True:
             message = await self._connection.receive_any()
             if isinstance(message, bytes):

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from app.live.session import MAX_PICTURE_BYTES, End, LiveSession, Picture, Say
+from app.live.session import End, LiveSession, Picture, Say
+from models.diffusion.options import MAX_FRAME_BYTES
 from pipelines.effects import OpenStream, Push, Show, StreamOutput
 
 
@@ -73,7 +74,7 @@ def test_other_answers_are_events(session: LiveSession) -> None:
         (picture(3, b""), "picture", "follows the 8 bytes"),
         (picture(10), "pts", "must rise: 10 after 10"),
         (picture(2**63), "pts", "must rise"),
-        (picture(11, bytes(MAX_PICTURE_BYTES + 1)), "picture", "at most"),
+        (picture(11, bytes(MAX_FRAME_BYTES + 1)), "picture", "at most"),
     ],
 )
 def test_bad_messages_are_refused_and_change_nothing(

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from models.base import Message, Output, StreamError
-from models.diffusion.frames import MAX_BYTES
 from models.diffusion.model import StreamDiffusion
+from models.diffusion.options import MAX_FRAME_BYTES
 from tests.models.diffusion.checkpoints import SIZE
 
 CAPACITY = 3
@@ -210,7 +210,7 @@ def test_an_empty_prompt_is_a_prompt(model: StreamDiffusion) -> None:
 def test_a_huge_frame_is_refused(model: StreamDiffusion) -> None:
     model.open(0, options())
     with pytest.raises(StreamError, match="at most"):
-        show(model, 0, 1, bytes(MAX_BYTES + 1))
+        show(model, 0, 1, bytes(MAX_FRAME_BYTES + 1))
 
 
 def test_a_step_that_fails_takes_its_frames_back(model: StreamDiffusion, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,3 +225,39 @@ def test_a_step_that_fails_takes_its_frames_back(model: StreamDiffusion, monkeyp
         with pytest.raises(RuntimeError):
             model.step("frame", [0])
     assert [output.pts for output in drain(model)] == [1]
+
+
+def test_a_frame_whose_step_failed_is_not_taken_for_painted(
+    model: StreamDiffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.open(0, options(filter={}))
+    show(model, 0, 1)
+
+    def fail(*_: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(model._batch, "_predict", fail)
+        with pytest.raises(RuntimeError):
+            model.step("frame", [0])
+    assert [output.kind for output in drain(model)] == ["frame"]
+
+
+def test_a_picture_that_cannot_be_decoded_in_the_end_is_dropped(
+    model: StreamDiffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.open(0, options(denoising={"t_indices": [20, 40]}))
+    show(model, 0, 1)
+    drain(model)
+    show(model, 0, 2)
+
+    def fail(*_: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(model._networks, "decode", fail)
+        with pytest.raises(RuntimeError):
+            model.step("frame", [0])
+    show(model, 0, 3)
+    (output,) = drain(model)
+    assert (output.pts, output.meta["dropped"]) == (2, 1)
