@@ -172,7 +172,7 @@ def restyle(
     stage: Annotated[
         list[int] | None, typer.Option(help="Timestep, 0 (all is painted anew) to 49; may be repeated, rising.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 2,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the noise.")] = None,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
 ) -> None:
@@ -180,9 +180,8 @@ def restyle(
     from app.restyle_cli import Job, run
 
     _check_url(url)
-    denoising: dict[str, Any] = {"seed": seed}
-    if stage:
-        denoising["t_indices"] = stage
+    chosen = {"t_indices": stage, "seed": seed}
+    denoising = {name: value for name, value in chosen.items() if value not in (None, [])}
     job = Job(source, target, prompt, {"negative_prompt": negative_prompt, "denoising": denoising})
     raise typer.Exit(asyncio.run(run(job, url, api_key)))
 

@@ -36,7 +36,8 @@ class Settings(CommonSettings):
     )
     speaker: str = Field("kokoro", description="Name under which speech synthesis is offered to clients.")
     workers: dict[str, int] = Field(
-        {"listen": 1, "think": 1, "speak": 1}, description="Services that `serve` starts, and how many of each."
+        {"listen": 1, "think": 1, "speak": 1, "restyle": 1},
+        description="Services that `serve` starts, and how many of each.",
     )
 
     otlp_endpoint: str | None = Field(

@@ -9,6 +9,7 @@ from pipelines.effects import OpenStream, Push, Show, StreamOutput
 
 SERVICE = "restyle"
 TICKS_PER_S = 90_000
+MIN_SLACK_S, MAX_SLACK_S = 0.02, 0.5
 MAX_FAILURES = 3
 """Streams lost in a row, without a picture between them, after which the pipeline gives up."""
 
@@ -62,6 +63,9 @@ class RestyleState(msgspec.Struct):
 
     options: dict[str, Any]
     slack_s: float = 0.1
+    """How long a picture may wait: until the next one is due."""
+    shown: int | None = None
+    """`pts` of the last picture."""
     waiting: int = 0
     """Pictures that were shown and are not answered for."""
     lost: int = 0
@@ -82,13 +86,17 @@ class Restyle:
 
     def show(self, pts: int, data: bytes) -> Sequence[Request]:
         """Take a picture."""
-        self.state.waiting += 1
-        return [Show(pts, data, self.state.slack_s)]
+        state = self.state
+        if state.shown is not None:
+            state.slack_s = min(MAX_SLACK_S, max(MIN_SLACK_S, (pts - state.shown) / TICKS_PER_S))
+        state.shown = pts
+        state.waiting += 1
+        return [Show(pts, data, state.slack_s)]
 
-    def change(self, options: Mapping[str, Any]) -> Sequence[Request]:
-        """Restyle differently from the next picture on; `options` are those that change."""
-        self.state.options |= options
-        return [Push("restyle", meta=dict(options))]
+    def change(self, changes: Mapping[str, Any], options: dict[str, Any]) -> Sequence[Request]:
+        """Restyle differently from the next picture on: `options` are all that hold then."""
+        self.state.options = options
+        return [Push("restyle", meta=dict(changes))]
 
     def finish(self) -> Sequence[Request]:
         """No more pictures come."""

@@ -16,6 +16,8 @@ import httpx
 import psutil
 
 START_TIMEOUT_S = 60.0
+VOICE = {"MILLSTREAM_WORKERS": '{"listen": 1, "think": 1, "speak": 1}'}
+"""The services that most tests need."""
 STOP_TIMEOUT_S = 20.0
 
 
@@ -49,7 +51,8 @@ def free_port() -> int:
 
 @contextmanager
 def running_server(directory: Path, verify: ssl.SSLContext | None = None, **environment: str) -> Iterator[Server]:
-    """Start the server in `directory` with additional environment variables; stop it as a user would, by Ctrl-C.
+    """Start the server in `directory`, for voice unless additional environment variables say otherwise; stop it as a
+    user would, by Ctrl-C.
 
     With `verify` it is expected to serve TLS.
     """
@@ -59,7 +62,7 @@ def running_server(directory: Path, verify: ssl.SSLContext | None = None, **envi
         process = subprocess.Popen(
             [sys.executable, "-m", "app", "serve", "--port", str(port)],
             cwd=directory,
-            env={**os.environ, **environment},
+            env={**os.environ, **VOICE, **environment},
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,

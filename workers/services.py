@@ -114,8 +114,6 @@ def restyle(settings: WorkerSettings) -> Service:
     from models.diffusion.model import StreamDiffusion
     from models.linear import fastest_dtype
 
-    if settings.restyle_model is None:
-        raise SystemExit("MILLSTREAM_RESTYLE_MODEL is not set: which checkpoint should restyle?")
     torch.set_num_threads(settings.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = StreamDiffusion(

@@ -50,12 +50,12 @@ class WorkerSettings(CommonSettings):
     )
     tts_model: str = Field("kokoro", description="Checkpoint of the speech synthesiser.")
     tts_voices: str = Field("kokoro-voices", description="Checkpoint of its voices.")
-    restyle_model: str | None = Field(
-        None, description="Checkpoint that restyles video: a diffusers pipeline that predicts noise in few steps."
+    restyle_model: str = Field(
+        "restyle-small", description="Checkpoint that restyles video: a diffusers pipeline of few steps."
     )
     restyle_loras: dict[str, float] = Field({}, description="Checkpoints of LoRA weights that go into it, with scales.")
-    restyle_height: int = Field(512, ge=64, le=2048, description="Height of its pictures.")
-    restyle_width: int = Field(512, ge=64, le=2048, description="Width of its pictures.")
+    restyle_height: int = Field(256, ge=64, le=2048, description="Height of its pictures.")
+    restyle_width: int = Field(256, ge=64, le=2048, description="Width of its pictures.")
     lm_model: str = Field("smollm2-135m-instruct", description="Checkpoint of the language model.")
     lm_context: int = Field(2048, ge=64, description="Tokens of a conversation that the language model sees.")
     lm_temperature: float = Field(0.2, ge=0, le=10, description="Its sampling temperature, where a request has none.")

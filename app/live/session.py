@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from models.base import StreamError
-from models.diffusion.options import MAX_FRAME_BYTES, Restyling, restyling
+from models.diffusion.options import MAX_FRAME_BYTES, Restyling, merged, restyling
 from pipelines.effects import OpenStream, Push, Show, StreamOutput
 from pipelines.restyle import (
     Answer,
@@ -95,7 +95,7 @@ class LiveSession:
     def _restyle(self, options: dict[str, Any]) -> Sequence[Effect]:
         self._wanted = restyling(options, self._wanted)
         if self._pipeline is not None:
-            return self._pipeline.change(options)
+            return self._pipeline.change(options, merged(self._pipeline.state.options, options))
         self._pipeline = Restyle(RestyleState(options))
         return [*self._pipeline.start(), Say({"type": "ready"})]
 

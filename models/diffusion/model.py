@@ -10,7 +10,7 @@ import torch
 from models.base import Message, Output, Pending, StreamError, StreamModel
 from models.diffusion.frames import FrameError, decode, encode
 from models.diffusion.networks import Networks
-from models.diffusion.options import MAX_FRAME_BYTES, Restyling, restyling
+from models.diffusion.options import MAX_FRAME_BYTES, Restyling, merged, restyling
 from models.diffusion.prompts import PromptBook
 from models.diffusion.similarity import SimilarityFilter
 from models.diffusion.stream_batch import StreamBatch
@@ -80,7 +80,8 @@ class StreamDiffusion(StreamModel):
         self._filters: list[SimilarityFilter | None] = [None] * capacity
 
     def open(self, slot: int, options: Mapping[str, Any]) -> None:
-        self._begin(slot, _Session(restyling(options)))
+        usual = {"denoising": msgspec.to_builtins(self._networks.denoising)}
+        self._begin(slot, _Session(restyling(merged(usual, options))))
 
     def push(self, slot: int, message: Message) -> None:
         session = self._session(slot)

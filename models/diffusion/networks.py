@@ -1,26 +1,40 @@
 """The networks of a latent diffusion checkpoint, in diffusers' form."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 
+import msgspec
 import torch
 from diffusers import AutoencoderTiny, DiffusionPipeline, LCMScheduler
 from torch import Tensor
 
+from models.diffusion.options import Denoising
 from models.diffusion.schedule import Schedule
+
+DENOISING = "denoising.json"
+"""Beside diffusers' own files: the `Denoising` that a checkpoint was made for, where a session asks for none."""
 
 
 class CheckpointError(Exception):
     """A directory does not hold what it should."""
 
 
+class Prediction(StrEnum):
+    """What a UNet's output is, as diffusers' schedulers call it."""
+
+    NOISE = "epsilon"
+    SAMPLE = "sample"
+    VELOCITY = "v_prediction"
+
+
 class Networks:
-    """Text encoder, autoencoder and UNet, all of one type on one device."""
+    """Text encoder, autoencoder and UNet, all of one type on one device. `denoising` is what they were made for."""
 
     def __init__(
         self, directory: Path, dtype: torch.dtype, device: torch.device, loras: Sequence[tuple[Path, float]] = ()
     ) -> None:
-        """`directory` is a diffusers pipeline with a UNet2DConditionModel that predicts noise; `loras` are fused into
+        """`directory` is a diffusers pipeline with a UNet2DConditionModel, whatever it predicts; `loras` are fused into
         it, each at its scale. Raises CheckpointError.
         """
         try:
@@ -34,13 +48,15 @@ class Networks:
         except (OSError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"{directory}: {error}") from error
         scheduler = LCMScheduler.from_config(pipeline.scheduler.config)
-        if scheduler.config.prediction_type != "epsilon":
-            told = f"must predict epsilon, not {scheduler.config.prediction_type}"
-            raise CheckpointError(f"{directory}: the UNet {told}")
+        try:
+            self._predicts = Prediction(scheduler.config.prediction_type)
+        except ValueError as error:
+            raise CheckpointError(f"{directory}: scheduler: prediction_type: {error}") from error
         self._pipeline = pipeline.to(device)
         self._vae = pipeline.vae.eval()
         self._unet = pipeline.unet.eval()
         self.schedule = Schedule(scheduler)
+        self.denoising = _denoising(directory / DENOISING)
         self.device, self.dtype = device, dtype
 
     def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
@@ -74,4 +90,17 @@ class Networks:
     def predict(self, latents: Tensor, timesteps: Tensor, embeddings: Tensor) -> Tensor:
         """The noise in latents `[R, C, h, w]`."""
         inputs = latents.to(self.dtype), timesteps
-        return torch.as_tensor(self._unet(*inputs, encoder_hidden_states=embeddings, return_dict=False)[0])
+        predicted = torch.as_tensor(self._unet(*inputs, encoder_hidden_states=embeddings, return_dict=False)[0])
+        if self._predicts is Prediction.NOISE:
+            return predicted
+        alpha, beta = (level[:, None, None, None] for level in self.schedule.levels(timesteps))
+        if self._predicts is Prediction.SAMPLE:
+            return (latents.float() - alpha * predicted) / beta
+        return alpha * predicted + beta * latents.float()
+
+
+def _denoising(file: Path) -> Denoising:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Denoising) if file.exists() else Denoising()
+    except msgspec.DecodeError as error:
+        raise CheckpointError(f"{file}: {error}") from error

@@ -103,6 +103,17 @@ def restyling(options: Mapping[str, Any], former: Restyling | None = None) -> Re
     """`options`, over those of `former`. Raises StreamError, which names the field."""
     known = {} if former is None else msgspec.to_builtins(former)
     try:
-        return msgspec.convert({**known, **options}, Restyling)
+        return msgspec.convert(merged(known, options), Restyling)
     except msgspec.ValidationError as error:
         raise StreamError(f"restyle: {error}", param="restyle") from error
+
+
+def merged(known: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`known` with `changes`; what a field holds itself changes by field too."""
+    result = dict(known)
+    for name, value in changes.items():
+        before = known.get(name)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            value = {**before, **value}
+        result[name] = value
+    return result

@@ -25,11 +25,15 @@ class Schedule:
         scheduler.set_timesteps(INFERENCE_STEPS)
         self._scheduler = scheduler
 
+    def levels(self, timesteps: Tensor) -> tuple[Tensor, Tensor]:
+        """Shares of signal and noise at `timesteps` `[N]`: float32 `[N]` each, on their device."""
+        abar = self._scheduler.alphas_cumprod.to(timesteps.device)[timesteps]
+        return abar.sqrt(), (1 - abar).sqrt()
+
     def stages(self, t_indices: Sequence[int], renoise: bool) -> Stages:
         """Denoising at the timesteps of these indices, 0 (pure noise) to 49, in rising order."""
         timesteps = self._scheduler.timesteps[list(t_indices)].cpu()
-        abar = self._scheduler.alphas_cumprod[timesteps].cpu()
-        alpha, beta = abar.sqrt(), (1 - abar).sqrt()
+        alpha, beta = self.levels(timesteps)
         scalings = [self._scheduler.get_scalings_for_boundary_condition_discrete(t) for t in timesteps]
         last = torch.ones(1)
         coefficients = torch.zeros(len(timesteps), len(Coefficient))

@@ -35,11 +35,19 @@ def frame(pts: int, dropped: int = 0) -> StreamOutput:
 def test_pictures_go_in_and_come_out(restyle: Restyle) -> None:
     assert restyle.show(90, b"in") == [Show(90, b"in", restyle.state.slack_s)]
     assert restyle.on_output(frame(90)) == [Restyled(90, b"jpeg", 0)]
-    assert restyle.change({"prompt": "ink"}) == [Push("restyle", meta={"prompt": "ink"})]
+    assert restyle.change({"prompt": "ink"}, {"prompt": "ink"}) == [Push("restyle", meta={"prompt": "ink"})]
     assert restyle.on_output(StreamOutput("same", 91)) == [Unchanged(91)]
     assert restyle.on_output(StreamOutput("held", 92)) == [Held(92)]
     told = StreamOutput("unreadable", 92, meta={"message": "no"})
     assert restyle.on_output(told) == [Unreadable(92, "no")]
+
+
+@pytest.mark.parametrize(("apart_s", "slack_s"), [(0.5, 0.5), (1 / 30, 1 / 30), (0.001, 0.02), (60, 0.5)])
+def test_a_picture_may_wait_until_the_next_is_due(restyle: Restyle, apart_s: float, slack_s: float) -> None:
+    restyle.show(0, b"in")
+    (show,) = restyle.show(int(apart_s * 90_000), b"in")
+    assert isinstance(show, Show)
+    assert show.slack_s == pytest.approx(slack_s)
 
 
 def test_what_is_left_at_the_end_is_told_as_dropped(restyle: Restyle) -> None:
@@ -51,7 +59,7 @@ def test_what_is_left_at_the_end_is_told_as_dropped(restyle: Restyle) -> None:
 
 
 def test_a_lost_worker_costs_the_pictures_that_were_under_way(restyle: Restyle) -> None:
-    restyle.change({"seed": 3})
+    restyle.change({"seed": 3}, {"prompt": "oil", "seed": 3})
     for pts in range(3):
         restyle.show(pts, b"in")
     assert restyle.on_output(LOST) == [OpenStream(SERVICE, {"prompt": "oil", "seed": 3})]

@@ -59,6 +59,14 @@ def test_other_answers_are_events(session: LiveSession) -> None:
     assert failed[1] == End()
 
 
+def test_a_lost_stream_is_opened_with_all_that_was_asked_for(session: LiveSession) -> None:
+    session.receive(text(type="restyle", denoising={"t_indices": [40]}))
+    session.receive(text(type="restyle", denoising={"seed": 7}))
+    (opened,) = session.on_output(StreamOutput("lost", meta={"code": "worker_lost", "message": "gone"}))
+    assert isinstance(opened, OpenStream)
+    assert opened.options["denoising"] == {"t_indices": [40], "seed": 7}
+
+
 @pytest.mark.parametrize(
     ("message", "param", "told"),
     [
