@@ -32,6 +32,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.asr
 	$(BIN)/python -m benchmarks.lm
 	$(BIN)/python -m benchmarks.diffusion
+	$(BIN)/python -m benchmarks.live
 	$(BIN)/python -m benchmarks.voice
 
 bench-quick: setup
@@ -39,6 +40,7 @@ bench-quick: setup
 	$(BIN)/python -m benchmarks.asr --quick
 	$(BIN)/python -m benchmarks.lm --quick
 	$(BIN)/python -m benchmarks.diffusion --quick
+	$(BIN)/python -m benchmarks.live --quick
 	$(BIN)/python -m benchmarks.voice --quick
 
 clean:

@@ -16,10 +16,16 @@ from torch import Tensor
 
 from benchmarks.peers import streamdiffusion
 from benchmarks.report import arguments, configuration, report
+from models.base import Message
+from models.catalog import ensure
+from models.diffusion.frames import encode as encode_frame
+from models.diffusion.model import StreamDiffusion
+from models.diffusion.networks import Networks
 from models.diffusion.options import Denoising, Filter, Guidance
 from models.diffusion.schedule import Schedule
 from models.diffusion.similarity import SimilarityFilter
 from models.diffusion.stream_batch import StreamBatch
+from workers.settings import CommonSettings
 
 SIZE = 256
 LATENT = (4, SIZE // 8, SIZE // 8)
@@ -57,6 +63,7 @@ def main() -> None:
     _guidance(networks, rounds)
     _stream_batch(networks, rounds)
     _filter()
+    _shipped(rounds)
 
 
 def _against_upstream(networks: "_Networks", rounds: int) -> None:
@@ -117,6 +124,30 @@ def _filter() -> None:
         else:
             similar.painted(picture)
     report("diffusion.ssf", skipped / STILL_FRAMES, "share", of="frames of a still scene that cost no network call")
+
+
+def _shipped(rounds: int) -> None:
+    """The model that ships, from JPEG to JPEG, and its parts."""
+    directory = ensure("restyle-small", CommonSettings().cache_dir)
+    networks = Networks(directory, DTYPE, torch.device("cpu"))
+    picture = torch.rand(1, 3, SIZE, SIZE) * 2 - 1
+    latents, text = networks.encode(picture), networks.embed("starry night")[None]
+    timestep = networks.schedule.stages(networks.denoising.t_indices, True).timesteps
+    model, frame = StreamDiffusion(directory, 1, height=SIZE, width=SIZE, dtype=DTYPE), encode_frame(picture[0])
+    model.open(0, {"prompt": "starry night"})
+
+    def restyle() -> None:
+        model.push(0, Message("frame", 0, frame))
+        model.step("frame", [0])
+
+    ticks: list[Tick] = [
+        restyle,
+        lambda: networks.decode(networks.encode(picture)),
+        lambda: networks.predict(latents, timestep, text),
+    ]
+    whole, autoencoder, unet = _times(ticks, 5 * rounds)
+    parts = {"autoencoder_ms": round(1e3 * autoencoder, 1), "unet_ms": round(1e3 * unet, 1)}
+    report("diffusion.small", 1 / whole, "pictures/s", **parts)
 
 
 class _Networks:

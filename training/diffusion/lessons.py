@@ -14,7 +14,7 @@ import numpy as np
 import typer
 from PIL import Image
 
-from training.diffusion.pictures import cuts, files, pictures
+from training.diffusion.pictures import LEAST_SIDE, cuts, files, pictures
 from training.diffusion.styles import STYLES
 from training.diffusion.teacher import Teacher
 
@@ -26,7 +26,7 @@ _POOL = 1_024
 
 
 def shuffled(folders: Sequence[Path], drawn: random.Random) -> Iterator[Image.Image]:
-    """Cut-outs of everything below `folders`, in random order, without end."""
+    """Cut-outs of everything below `folders`, in random order, without end. Raises ValueError if there are none."""
     found = files(folders)
     pool: list[Image.Image] = []
     while True:
@@ -38,6 +38,8 @@ def shuffled(folders: Sequence[Path], drawn: random.Random) -> Iterator[Image.Im
                     index = drawn.randrange(len(pool))
                     pool[index], pool[-1] = pool[-1], pool[index]
                     yield pool.pop()
+        if not pool:
+            raise ValueError(f"no image or video of at least {LEAST_SIDE} pixels a side in {[*map(str, folders)]}")
 
 
 def main(

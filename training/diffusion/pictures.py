@@ -9,9 +9,10 @@ from PIL import Image, ImageOps
 
 SIDE = 256
 """Of a cut-out, pixels."""
+LEAST_SIDE = 200
+"""Of a picture."""
 _IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _VIDEOS = frozenset({".avi", ".mp4", ".webm", ".mkv"})
-_LEAST_SIDE = 200
 _FRAMES_APART = 25
 _LARGEST_CUTS = 24
 
@@ -32,7 +33,7 @@ def pictures(file: Path) -> Iterator[Image.Image]:
                 found = iter([ImageOps.exif_transpose(image).convert("RGB")])
         else:
             found = _frames(file)
-        yield from (picture for picture in found if min(picture.size) >= _LEAST_SIDE)
+        yield from (picture for picture in found if min(picture.size) >= LEAST_SIDE)
     except (OSError, ValueError, Image.DecompressionBombError, av.FFmpegError):
         return
 
@@ -41,7 +42,7 @@ def cuts(picture: Image.Image, drawn: random.Random) -> Iterator[Image.Image]:
     """Random squares of a picture, more of a larger one, 256 by 256, some mirrored."""
     shorter = min(picture.size)
     for _ in range(min(_LARGEST_CUTS, 1 + picture.width * picture.height // 150_000)):
-        side = drawn.randint(max(_LEAST_SIDE, shorter // 4), shorter)
+        side = drawn.randint(max(LEAST_SIDE, shorter // 4), shorter)
         left, top = drawn.randint(0, picture.width - side), drawn.randint(0, picture.height - side)
         cut = picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS, (left, top, left + side, top + side))
         yield ImageOps.mirror(cut) if drawn.random() < 0.5 else cut

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pytest
 import typer
 from PIL import Image
 from typer.testing import CliRunner
@@ -34,6 +35,11 @@ def test_each_lesson_is_what_the_teacher_makes_of_a_picture(tmp_path: Path) -> N
             number = STYLES[style].number
             assert number is not None
             np.testing.assert_allclose(got, picture * (number / 25), atol=1)
+
+
+def test_folders_without_pictures(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no image or video"):
+        next(lessons.shuffled([tmp_path], random.Random(0)))
 
 
 def test_cuts_are_squares_of_a_picture() -> None:
