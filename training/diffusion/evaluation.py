@@ -32,7 +32,7 @@ from training.diffusion.teacher import Teacher
 _NOISE = 2.0
 """Deviation of a camera's noise, of 255."""
 _LAYERS = ("Relu6__7:0", "Relu6__15:0", "Relu6__25:0", "Relu6__45:0")
-_MARGIN, _HEAD = 4, 16
+_COLUMNS, _MARGIN, _HEAD = 9, 4, 16
 
 Pixels = NDArray[np.uint8]
 
@@ -108,14 +108,17 @@ def still(picture: Pixels, count: int, seed: int = 0) -> list[Pixels]:
 
 
 def sheet(rows: Sequence[Sequence[Pixels]], titles: Sequence[str], side: int = 160) -> Image.Image:
-    """Pictures in rows, a title above each column."""
-    drawn = Image.new("RGB", (len(titles) * (side + _MARGIN), _HEAD + len(rows) * (side + _MARGIN)), "white")
+    """Pictures in rows, a title above each column, nine columns side by side."""
+    blocks = -(-len(titles) // _COLUMNS)
+    width, height = side + _MARGIN, _HEAD + len(rows) * (side + _MARGIN)
+    drawn = Image.new("RGB", (min(len(titles), _COLUMNS) * width, blocks * height), "white")
     pen = ImageDraw.Draw(drawn)
-    for column, title in enumerate(titles):
-        pen.text((column * (side + _MARGIN) + 2, 2), title, fill="black")
+    for number, title in enumerate(titles):
+        left, top = number % _COLUMNS * width, number // _COLUMNS * height
+        pen.text((left + 2, top + 2), title, fill="black")
         for row, pictures in enumerate(rows):
-            tile = Image.fromarray(pictures[column]).resize((side, side), Image.Resampling.LANCZOS)
-            drawn.paste(tile, (column * (side + _MARGIN), _HEAD + row * (side + _MARGIN)))
+            tile = Image.fromarray(pictures[number]).resize((side, side), Image.Resampling.LANCZOS)
+            drawn.paste(tile, (left, top + _HEAD + row * width))
     return drawn
 
 

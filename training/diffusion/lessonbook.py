@@ -22,7 +22,9 @@ class Lesson(NamedTuple):
 
 
 class LessonBook(IterableDataset[Lesson]):
-    """The shards in a folder, those that come later too, in random cut-outs, without end."""
+    """The shards in a folder, those that come later too, in random cut-outs, without end. Raises ValueError if there
+    are none.
+    """
 
     def __init__(self, folder: Path, batch: int, side: int, seed: int) -> None:
         super().__init__()
@@ -32,7 +34,8 @@ class LessonBook(IterableDataset[Lesson]):
 
     def __iter__(self) -> Iterator[Lesson]:
         while True:
-            shards = sorted(self._folder.glob("*-styles.npy"))
+            if not (shards := sorted(self._folder.glob("*-styles.npy"))):
+                raise ValueError(f"no lessons in {self._folder}")
             taken = [self._lesson(shards[self._drawn.integers(len(shards))]) for _ in range(self._batch)]
             pictures, wanted, styles = zip(*taken, strict=True)
             yield Lesson(_tensor(pictures), _tensor(wanted), torch.tensor(styles))

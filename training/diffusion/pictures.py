@@ -1,11 +1,14 @@
 """Pictures to practise on: square cut-outs of photographs, wallpapers and frames of videos."""
 
+import logging
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import av
 from PIL import Image, ImageOps
+
+logger = logging.getLogger(__name__)
 
 SIDE = 256
 """Of a cut-out, pixels."""
@@ -24,8 +27,8 @@ def files(folders: Sequence[Path]) -> list[Path]:
 
 
 def pictures(file: Path) -> Iterator[Image.Image]:
-    """The image in a file, or every 25th frame of a video; those too small are left out. A file that cannot be read is
-    as one with no picture.
+    """The image in a file, or every 25th frame of a video; those too small are left out. A file that cannot be read
+    is left out too, and logged.
     """
     try:
         if file.suffix.lower() in _IMAGES:
@@ -34,8 +37,8 @@ def pictures(file: Path) -> Iterator[Image.Image]:
         else:
             found = _frames(file)
         yield from (picture for picture in found if min(picture.size) >= LEAST_SIDE)
-    except (OSError, ValueError, Image.DecompressionBombError, av.FFmpegError):
-        return
+    except (OSError, ValueError, Image.DecompressionBombError, av.FFmpegError) as error:
+        logger.warning("%s: %s", file, error)
 
 
 def cuts(picture: Image.Image, drawn: random.Random) -> Iterator[Image.Image]:

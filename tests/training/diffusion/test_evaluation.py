@@ -27,6 +27,7 @@ def test_flicker_of_a_camera_is_its_noise() -> None:
 def test_a_sheet_has_a_row_for_each_picture() -> None:
     drawn = sheet([[PICTURE, PICTURE], [PICTURE, PICTURE], [PICTURE, PICTURE]], ["input", "comic"], side=50)
     assert drawn.size == (2 * 54, 16 + 3 * 54)
+    assert sheet([[PICTURE] * 11], ["look"] * 11, side=50).size == (9 * 54, 2 * (16 + 54))
 
 
 def test_training_never_says_what_the_evaluation_asks() -> None:
