@@ -72,7 +72,7 @@ def deployed(directory: Path) -> Iterator[Deployment]:
 
     processes: dict[str, psutil.Popen] = {}
     with ExitStack() as stack:
-        for name in ("broker", "gateway", "listen", "think", "speak"):
+        for name in services:
             service = services[name]
             command = run(service["command"]) + (["--port", ports["6379"]] if name == "broker" else [])
             environment = {key: adapted(value) for key, value in service.get("environment", {}).items()}
