@@ -9,7 +9,8 @@ from pipelines.effects import OpenStream, Push, Show, StreamOutput
 
 SERVICE = "restyle"
 TICKS_PER_S = 90_000
-MIN_SLACK_S, MAX_SLACK_S = 0.02, 0.5
+MIN_SLACK_S, MAX_SLACK_S = 0.1, 0.5
+"""A stream is owed ten pictures a second at most."""
 MAX_FAILURES = 3
 """Streams lost in a row, without a picture between them, after which the pipeline gives up."""
 

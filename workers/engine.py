@@ -7,7 +7,7 @@ steps in the order of submission; what comes out is handed to `deliver`, on the 
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -77,8 +77,8 @@ class Delivery:
 class StepObserver(Protocol):
     """Told of every step, on the lane's thread."""
 
-    def stepped(self, model: StreamModel, batch: Batch, seconds: float) -> None:
-        """A step of `batch` took `seconds`."""
+    def stepped(self, model: StreamModel, batch: Batch, seconds: float, given_up: Counter[int]) -> None:
+        """A step of `batch` took `seconds`. `given_up` counts work of its slots that made way for newer work."""
 
 
 class Lane:
@@ -183,13 +183,16 @@ class Lane:
 
     def _step(self, batch: Batch, delivery: Delivery) -> None:
         model = self.models[batch.model]
-        started = self._clock()
+        started, before = self._clock(), len(delivery.outputs)
         try:
             delivery.outputs += model.step(batch.bucket, batch.slots)
         except Exception:
             log.exception("step of %s failed for slots %s", model.name, batch.slots)
             self._step_alone(model, batch.bucket, batch.slots, delivery)
-        self._observer.stepped(model, batch, self._clock() - started)
+        given_up = Counter[int]()
+        for output in delivery.outputs[before:]:
+            given_up[output.slot] += output.meta.get("dropped", 0)
+        self._observer.stepped(model, batch, self._clock() - started, given_up)
 
     def _step_alone(self, model: StreamModel, bucket: Hashable, slots: Sequence[int], delivery: Delivery) -> None:
         """Find whose fault a failed step was: the others must not suffer for it."""

@@ -19,22 +19,26 @@ _CANCEL_INTERVAL_S = 0.1
 
 
 async def run_together(*parts: Coroutine[None, None, None]) -> None:
-    """Run until the first part ends, then cancel the others. Raises the error of the first.
+    """Run until the first part ends, then cancel the others. Raises the error of the first; further ones are logged.
 
     A part that does not heed its cancellation is cancelled again, and left behind after some seconds, so that no
     failure hangs its owner.
     """
     tasks = [asyncio.create_task(part) for part in parts]
+    raised: Exception | None = None
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
+    except Exception as error:
+        raised = error
+        raise
     finally:
         for task in await _cancel(tasks):
             log.error("%s did not heed its cancellation", task)
         for task in tasks:
-            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-                log.error("%s failed: %r", task.get_coro(), error)
+            if task.done() and not task.cancelled() and task.exception() not in (None, raised):
+                log.error("%s failed: %r", task.get_coro(), task.exception())
 
 
 async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> set[asyncio.Task[None]]:

@@ -49,23 +49,41 @@ class WorkerMetrics:
             registry=self._registry,
         )
         self._misses = prometheus_client.Counter(
-            "millstream_slack_misses", "Work that started after its slack was spent.", labels, registry=self._registry
+            "millstream_slack_misses",
+            "Work that started after its slack was spent, or was given up then.",
+            labels,
+            registry=self._registry,
         )
         slots = Gauge("millstream_slots", "Slots by state.", ["worker", "service", "state"], registry=self._registry)
         self._used = slots.labels(worker_id, service, "used")
         self._free = slots.labels(worker_id, service, "free")
         self._recent: deque[_Steps] = deque(maxlen=MAX_RECENT_STEPS)
+        self._stepped_at: dict[tuple[str, int], float] = {}
 
-    def stepped(self, model: StreamModel, batch: Batch, seconds: float) -> None:
+    def stepped(self, model: StreamModel, batch: Batch, seconds: float, given_up: Counter[int]) -> None:
         """Record one step. Called on lane threads."""
         labels = (self._worker, model.name, str(batch.bucket))
         self._step.labels(*labels).observe(seconds)
         self._batch.labels(*labels).observe(len(batch.slots))
         for queued_s in batch.queued_s:
             self._queued.labels(*labels).observe(queued_s)
-        late = sum(late_s > LATE_TOLERANCE_S for late_s in batch.late_s)
+        missed = self._missed(model.name, batch, given_up)
+        late = missed + sum(late_s > LATE_TOLERANCE_S for late_s in batch.late_s)
         self._misses.labels(*labels).inc(late)
-        self._recent.append(_Steps(time.monotonic(), model.name, late, len(batch.slots)))
+        self._recent.append(_Steps(time.monotonic(), model.name, late, missed + len(batch.slots)))
+
+    def _missed(self, model: str, batch: Batch, given_up: Counter[int]) -> int:
+        """Of the work that was given up, as much as there was time for since the slot's last step, each piece taking
+        its slack. A stream that asks for more is not owed it.
+        """
+        now, missed = time.monotonic(), 0
+        for slot, queued_s, late_s in zip(batch.slots, batch.queued_s, batch.late_s, strict=True):
+            before = self._stepped_at.get((model, slot), now)
+            self._stepped_at[model, slot] = now
+            if given_up[slot]:
+                owed = (now - before) / max(queued_s - late_s, LATE_TOLERANCE_S)
+                missed += min(given_up[slot], max(0, round(owed) - 1))
+        return missed
 
     def overloaded(self) -> bool:
         """Whether some model's work of the last seconds missed its slack too often."""

@@ -5,6 +5,7 @@ Each loads its networks' libraries itself: a worker holds in memory only what it
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +98,9 @@ def _remote(settings: WorkerSettings) -> Service:
 
 def speak(settings: WorkerSettings) -> Service:
     """Speech for text that arrives as a stream (24 kHz mono PCM)."""
+    # Clauses differ in length, and oneDNN keeps code for each length: 0.8 GB of it after eighteen lengths.
+    for cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(cache, "16")
     import torch
 
     from models.tts.kokoro import Kokoro

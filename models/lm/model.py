@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from models.base import Message, Output, Pending, StreamError, StreamModel
+from models.linear import smallest_dtype
 from models.lm import generation, tokens, weights
 from models.lm.constraint import Grammars
 from models.lm.context import History, Window
@@ -80,14 +81,15 @@ class LanguageModel(StreamModel):
         capacity: int,
         context: int,
         max_batch: int | None = None,
-        dtype: torch.dtype = torch.bfloat16,
+        dtype: torch.dtype | None = None,
         sampling: Sampling = UNBIASED,
     ) -> None:
         """`directory` holds the checkpoint; each slot keeps `context` tokens. Raises ValueError if the network was made
-        for fewer. `sampling` holds for requests that do not say.
+        for fewer. `dtype` is that of weights and K/V, by default `smallest_dtype()`. `sampling` holds for requests that
+        do not say.
         """
         directory = huggingface_form(directory)
-        config, parameters = weights.load(directory, dtype)
+        config, parameters = weights.load(directory, dtype or smallest_dtype())
         if context > config.max_positions:
             raise ValueError(f"context must be at most the network's {config.max_positions} positions, got {context}")
         self.capacity = capacity

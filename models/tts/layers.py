@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the name everyone knows)
 from torch import Tensor
 
+from models.linear import onednn_takes
 from models.tts.checkpoint import Checkpoint, Convolution, Linear
 
 _EPSILON = 1e-5
@@ -14,14 +15,14 @@ _TYPICAL_FRAMES = 160
 
 
 class Convolve:
-    """`[T, in]` -> `[T', out]` in `dtype`, with the weight in oneDNN's order where there is oneDNN."""
+    """`[T, in]` -> `[T', out]` in `dtype`, with the weight in oneDNN's order where oneDNN takes it."""
 
     def __init__(self, parameters: Convolution, dtype: torch.dtype) -> None:
         weight, bias, stride, padding, dilation = parameters
         self._geometry = (0, padding), (1, stride), (1, dilation)
         self._bias = bias.to(dtype)
         self._weight = weight[:, :, None].to(dtype).contiguous(memory_format=torch.channels_last)
-        self._prepacked = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        self._prepacked = onednn_takes(dtype)
         if self._prepacked:
             shape = [1, weight.shape[1], 1, _TYPICAL_FRAMES]
             self._weight = torch.ops.mkldnn._reorder_convolution_weight(self._weight, *self._geometry, 1, shape)

@@ -1,11 +1,9 @@
 """Utterances of manifests as batches of disturbed features."""
 
-import wave
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 import torch
 from torch import Tensor
@@ -15,28 +13,18 @@ from torch.utils.data import IterableDataset
 from models.asr.fastconformer.frontend import Frontend
 from models.asr.fastconformer.vocabulary import Vocabulary
 from models.audio import SAMPLE_RATE_HZ, FloatArray
-from training.asr.audio import decode
 from training.asr.disturb import Disturber
+from training.asr.manifest import Utterance, read_manifest
 from training.asr.recipe import UNDISTURBED, Disturbance, Recipe
+from training.asr.splice import splice
 
 _POOL_BATCHES = 40
 _MAX_PAUSE_S = 0.6
+_FADE = 80
+"""Samples, 5 ms."""
 _BABBLE = 3
 _FRAMES_UNIT = 64
 """Batches are as many frames long as so many of these, since each new shape costs the CPU's matrix kernels anew."""
-
-
-class Utterance(msgspec.Struct, frozen=True):
-    """A line of a manifest in NeMo's form; other fields are passed by."""
-
-    audio_filepath: str
-    duration: float
-    text: str
-    engine: str = ""
-    source: str = ""
-    alignment: list[tuple[str, float, float]] | None = None
-    """Words and the seconds from which to which they are said."""
-
 
 Spans = list[tuple[float, float]]
 """From where to where each token is said."""
@@ -52,23 +40,6 @@ class Batch(NamedTuple):
     tokens: Tensor
     tokens_each: Tensor
     spans: Tensor
-
-
-def read_manifest(file: Path) -> list[Utterance]:
-    """Its utterances with absolute paths. A last line that is still being written is passed by."""
-    lines = file.read_bytes().split(b"\n")[:-1]
-    utterances = (msgspec.json.decode(line, type=Utterance) for line in lines)
-    return [msgspec.structs.replace(u, audio_filepath=str(file.parent / u.audio_filepath)) for u in utterances]
-
-
-def read_audio(file: str) -> FloatArray:
-    """Mono audio at 16 kHz: float32 `[N]`."""
-    if file.endswith(".wav"):
-        with wave.open(file) as wav:
-            if wav.getparams()[:3] == (1, 2, SAMPLE_RATE_HZ):
-                samples = np.frombuffer(wav.readframes(wav.getnframes()), "<i2")
-                return samples.astype(np.float32) / np.float32(32_768)
-    return decode(Path(file))
 
 
 def collate(mels: Sequence[Tensor], tokens: Sequence[Sequence[int]], spans: Sequence[Spans] | None = None) -> Batch:
@@ -120,8 +91,12 @@ class Batches(IterableDataset[Batch]):
     def _epoch(
         self, utterances: list[Utterance], how: Disturbance, rng: np.random.Generator
     ) -> Iterator[list[list[Utterance]]]:
-        """Each utterance once, in batches of groups that are joined; groups of a batch are about equally long."""
-        groups = _joined([utterances[i] for i in rng.permutation(len(utterances))], how, rng)
+        """Each utterance once, joined to others or spliced, in batches of about equally long groups."""
+        spliced = [bool(u.alignment) and rng.random() < how.splice for u in utterances]
+        order = rng.permutation(len(utterances))
+        groups = _joined([utterances[i] for i in order if not spliced[i]], how, rng)
+        groups += splice([utterances[i] for i in order if spliced[i]], rng)
+        rng.shuffle(groups)
         limit = self._recipe.optimisation.batch_s
         size = max(1, round(_POOL_BATCHES * limit / (sum(u.duration for u in utterances) / len(groups))))
         for start in range(0, len(groups), size):
@@ -142,15 +117,16 @@ class Batches(IterableDataset[Batch]):
         rng: np.random.Generator,
     ) -> Batch:
         """Read, disturb and compute features."""
-        others = [read_audio(utterances[i].audio_filepath) for i in rng.integers(len(utterances), size=_BABBLE)]
+        others = [utterances[i].audio() for i in rng.integers(len(utterances), size=_BABBLE)]
         mels, tokens, spans = [], [], []
         for group in groups:
             pauses = rng.exponential(_MAX_PAUSE_S / 3, len(group) + 1).clip(0, _MAX_PAUSE_S)
+            pauses[1:-1] *= [follower.offset == 0 for follower in group[1:]]
             pieces = [np.zeros(round(pauses[0] * SAMPLE_RATE_HZ), np.float32)]
             silent = disturber.silences()
             said: list[tuple[int, float, float]] = []
             for utterance, pause in zip(group, pauses[1:], strict=True):
-                audio = read_audio(utterance.audio_filepath)
+                audio = _faded(utterance.audio())
                 begin_s = sum(map(len, pieces)) / SAMPLE_RATE_HZ
                 said += [(token, begin_s + start, begin_s + end) for token, start, end in self._place(utterance)]
                 pieces += [audio * (not silent), np.zeros(round(pause * SAMPLE_RATE_HZ), np.float32)]
@@ -186,6 +162,14 @@ def _joined(utterances: list[Utterance], how: Disturbance, rng: np.random.Genera
         else:
             groups.append([utterance])
     return groups
+
+
+def _faded(audio: FloatArray) -> FloatArray:
+    """Without a click where it is cut."""
+    ramp = np.linspace(0, 1, _FADE, dtype=np.float32)[: len(audio)]
+    audio[: len(ramp)] *= ramp
+    audio[len(audio) - len(ramp) :] *= ramp[::-1]
+    return audio
 
 
 def _seconds(group: Sequence[Utterance]) -> float:

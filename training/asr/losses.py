@@ -12,11 +12,12 @@ from models.asr.fastconformer.network import FastConformer
 from models.asr.fastconformer.subsampling import FREQUENCY_PADDING, STRIDE, Subsampling
 from training.asr.batches import Batch
 from training.asr.recipe import Optimisation
+from training.precision import mixed
 
 
 def losses(network: FastConformer, batch: Batch, lookahead: int, how: Optimisation, step: int) -> dict[str, Tensor]:
-    """The weighted `total` of step `step` and its parts; forward in bfloat16, losses in float32."""
-    with torch.autocast("cpu", torch.bfloat16):
+    """The weighted `total` of step `step` and its parts; forward in mixed precision, losses in float32."""
+    with mixed():
         hidden, frames = subsample(network.encoder.pre_encode, batch.mels, batch.frames)
         encoded, middle = network.encoder.blocks(hidden, frames, lookahead, tap=len(network.encoder.layers) // 2)
     kind, loss = ("flat", _flat) if step < how.flat_start else ("ctc", _ctc)
@@ -60,7 +61,7 @@ def _rectified(hidden: Tensor, lengths: Tensor) -> Tensor:
 def _logprobs(network: FastConformer, encoded: Tensor) -> Tensor:
     """Of the CTC head's labels, `[B, T, vocabulary + 1]`."""
     assert network.ctc_decoder is not None
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed():
         logits: Tensor = network.ctc_decoder(encoded)
     return logits.float().log_softmax(-1)
 
@@ -100,7 +101,7 @@ def _rnnt(network: FastConformer, encoded: Tensor, frames: Tensor, tokens: Tenso
     assert network.joint is not None
     tokens = tokens[:, : int(tokens_each.max())]
     encoded = encoded[:, : int(frames.max())]
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed():
         predicted, _ = network.decoder(functional.pad(tokens, (1, 0), value=network.config.blank))
         logits = network.joint(encoded[:, :, None], predicted[:, None])
     summed: Tensor = torchaudio.functional.rnnt_loss(

@@ -50,6 +50,8 @@ class Disturbance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """300 to 3400 Hz in 8-bit mu-law."""
     join: float = 0.25
     """Another utterance follows in the same one."""
+    splice: float = 0.0
+    """Share of the utterances with word times whose phrases are put together anew."""
     max_joined_s: float = 16.0
     """No utterance is longer; those that are longer on their own are left out."""
     silence: float = 0.02
@@ -64,7 +66,17 @@ class Disturbance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 UNDISTURBED = Disturbance(
-    speed=0, room=0, noise=0, colour=0, telephone=0, join=0, silence=0, warp=0, frequency_masks=0, time_masks_per_s=0
+    speed=0,
+    room=0,
+    noise=0,
+    colour=0,
+    telephone=0,
+    join=0,
+    splice=0,
+    silence=0,
+    warp=0,
+    frequency_masks=0,
+    time_masks_per_s=0,
 )
 
 

@@ -63,6 +63,7 @@ class Run(NamedTuple):
     utterances: int | None
     processes: int
     seed: int
+    first: int = 0
 
 
 class Shard(NamedTuple):
@@ -180,14 +181,15 @@ def write_wav(file: Path, audio: FloatArray) -> None:
 
 
 def work(run: Run, process: int) -> None:
-    """Make the shards whose number is `process` modulo the number of processes, until the share of the hours is full.
+    """Make each shard whose number from `first` on is `process` modulo the number of processes, until the share of the
+    hours is full.
 
     The engine that lags most behind its weight comes next.
     """
     texts = read_texts(run.texts, run.split != "train")
     speakers = {name: engine(name, run.out) for name in run.engines}
     seconds = dict.fromkeys(run.engines, 0.0)
-    numbers = dict.fromkeys(run.engines, process)
+    numbers = dict.fromkeys(run.engines, run.first + process)
     made = 0
     while not (run.out / STOP).exists():
         if sum(seconds.values()) >= run.hours * 3600 / run.processes or made == run.utterances:
@@ -224,10 +226,11 @@ def main(
     utterances: Annotated[int | None, typer.Option(help="At most so many; wants one process.")] = None,
     processes: int = 2,
     seed: int = 1,
+    first: Annotated[int, typer.Option(help="Shard to begin with: later ones say other sentences.")] = 0,
 ) -> None:
     """Add speech to a corpus until it has as many hours of these engines as asked for."""
     run = Run(
-        texts, out, msgspec.convert(split, Split), tuple(engines.split(",")), hours, utterances, processes, seed
+        texts, out, msgspec.convert(split, Split), tuple(engines.split(",")), hours, utterances, processes, seed, first
     )  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     gather(out, run.split)

@@ -23,6 +23,7 @@ from models.asr.fastconformer.vocabulary import TokenizersVocabulary, Vocabulary
 from training.asr.batches import Batch, Batches
 from training.asr.losses import learning_rate, losses
 from training.asr.recipe import Recipe, read_recipe
+from training.asr.replicas import average, join
 
 RESUME = "resume.pt"
 _PREFETCHED_BATCHES = 6
@@ -115,6 +116,7 @@ def main(
     start: Annotated[Path | None, typer.Option(exists=True, help="A checkpoint to begin with.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the network.")] = 2,
     save_every: Annotated[int, typer.Option(min=1, help="Steps.")] = 250,
+    average_every: Annotated[int, typer.Option(min=1, help="Steps, if torchrun runs several processes.")] = 250,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
 ) -> None:
     """Train."""
@@ -129,15 +131,19 @@ def main(
     elif start is not None:
         run.network.load_state_dict(load(start).network.state_dict())
     torch.manual_seed(seed + run.step)
-    batches = Batches(manifests, recipe, vocabulary, seed, run.step)
+    replica = join()
+    batches = Batches(manifests, recipe, vocabulary, seed * replica.processes + replica.rank, run.step)
     loader = DataLoader(batches, batch_size=None, num_workers=1, prefetch_factor=_PREFETCHED_BATCHES)
     began, heard = time.monotonic(), run.audio_s
     for batch in loader:
         parts = run.advance(batch, steps)
         pace = (run.audio_s - heard) / (time.monotonic() - began)
         line = {"step": run.step, "hours": run.audio_s / 3600, "pace": pace, **parts}
-        print(msgspec.json.encode({k: round(v, 4) for k, v in line.items()}).decode(), flush=True)
-        if run.step % save_every == 0 or run.step >= steps:
+        if replica.is_first:
+            print(msgspec.json.encode({k: round(v, 4) for k, v in line.items()}).decode(), flush=True)
+        if run.step % average_every == 0 or run.step >= steps:
+            average(run.network, replica)
+        if replica.is_first and (run.step % save_every == 0 or run.step >= steps):
             run.save(vocabulary)
         if run.step >= steps:
             return

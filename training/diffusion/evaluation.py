@@ -24,6 +24,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from models.base import Message
 from models.diffusion.model import StreamDiffusion
+from models.linear import fastest_dtype
 from models.onnx import open_session
 from training.diffusion.pictures import SIDE
 from training.diffusion.styles import STYLES
@@ -61,7 +62,7 @@ class Painter:
 
     def __init__(self, directory: Path, threads: int) -> None:
         torch.set_num_threads(threads)
-        self._model = StreamDiffusion(directory, 1, height=SIDE, width=SIDE, dtype=torch.bfloat16)
+        self._model = StreamDiffusion(directory, 1, height=SIDE, width=SIDE, dtype=fastest_dtype())
 
     def paint(self, pictures: Sequence[Pixels], prompt: str) -> list[Pixels]:
         """`pictures` as one video."""

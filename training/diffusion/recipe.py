@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from models.diffusion.options import Denoising
+from training.diffusion.losses import Weights
 
 
 class Phase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,10 +38,14 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One after the other."""
     faint: float = 0.95
     """How often the noise is that of the fainter half of the timesteps."""
-    edges: float = 1.0
-    """Weight of the differences of neighbouring pixels against that of the pixels."""
-    textures: float = 0.2
-    """Weight of Gram features: what pixels alone leave blurred, strokes that lie a little elsewhere, is kept crisp."""
+    served: float = 0.8
+    """How often it is that of `denoising`, whatever `faint` says."""
+    window: int = 256
+    """Of what is painted, how much is decoded and compared: squares of so many pixels, in random places."""
+    likeness: Weights = Weights()
+    """What painting is judged by; the autoencoder by pixels and edges."""
+    often: dict[str, float] = {}
+    """How often looks are painted; others 1."""
 
 
 def read_recipe(file: Path) -> Recipe:

@@ -13,28 +13,31 @@ import msgspec
 import torch
 import typer
 from diffusers import AutoencoderTiny, LCMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from diffusers.models.autoencoders.vae import AutoencoderTinyBlock
 from torch import Tensor
-from torch.nn.functional import l1_loss
 from torch.utils.data import DataLoader
 
 from models.diffusion.networks import DENOISING
 from models.diffusion.options import INFERENCE_STEPS
 from training.diffusion.lessonbook import Lesson, LessonBook
+from training.diffusion.losses import Weights, likeness, unlike_textures
+from training.diffusion.perceptual import Perceptual
 from training.diffusion.prompts import Phrasebook, read_text_encoder
 from training.diffusion.recipe import Phase, Recipe, read_recipe
 from training.diffusion.words import learn_words
+from training.precision import mixed
 
 RESUME = "resume.pt"
 _UNIT = 0.1
 """Weight of how far latents are from unit variance."""
+_RECONSTRUCTION = Weights(edges=0.5)
 
 
 class Run:
     """The networks, their optimiser and how far they are: `step` of the phase of that number."""
 
-    def __init__(self, recipe: Recipe, out: Path, phrases: Phrasebook) -> None:
-        self.recipe, self.out, self.phrases = recipe, out, phrases
+    def __init__(self, recipe: Recipe, out: Path, phrases: Phrasebook, perceptual: Perceptual) -> None:
+        self.recipe, self.out, self.phrases, self._perceptual = recipe, out, phrases, perceptual
+        self._perceptual.to(memory_format=torch.channels_last)
         self.autoencoder = AutoencoderTiny(**recipe.autoencoder).to(memory_format=torch.channels_last)
         self.unet = UNet2DConditionModel(**recipe.unet).to(memory_format=torch.channels_last)
         self.scheduler = LCMScheduler(**recipe.scheduler)
@@ -48,7 +51,7 @@ class Run:
         phase = self.phases[self.phase]
         for group in self._optimiser.param_groups:
             group["lr"] = _learning_rate(self.step, phase)
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed():
             parts = self._paint(lesson) if self.phase else self._reconstruct(lesson)
         total = sum(parts.values(), torch.zeros(()))
         self._optimiser.zero_grad()
@@ -77,6 +80,14 @@ class Run:
         }
         torch.save(state, self.out / f"{RESUME}.new")
         (self.out / f"{RESUME}.new").replace(self.out / RESUME)
+
+    def start(self, checkpoint: Path) -> None:
+        """Begin painting with the weights of a pipeline."""
+        self.autoencoder.load_state_dict(AutoencoderTiny.from_pretrained(checkpoint / "vae").state_dict())
+        self.unet.load_state_dict(UNet2DConditionModel.from_pretrained(checkpoint / "unet").state_dict())
+        self.unet.add_embedding.requires_grad_(False)
+        self.phase = 1
+        self._optimiser = self._new_optimiser()
 
     def resume(self) -> None:
         """Go on where `save` left off."""
@@ -118,46 +129,43 @@ class Run:
         images = _images(torch.cat([lesson.pictures[::2], lesson.wanted[1::2]]))
         latents = self.autoencoder.encoder(images)
         unit = _UNIT * (latents.float().square().mean((0, 2, 3)) - 1).square().mean()
-        return self._likeness(self.autoencoder.decoder(latents), images) | {"unit": unit}
+        return likeness(self.autoencoder.decoder(latents), images, _RECONSTRUCTION) | {"unit": unit}
 
     def _paint(self, lesson: Lesson) -> dict[str, Tensor]:
         pictures, wanted = _images(lesson.pictures), _images(lesson.wanted)
-        count = len(pictures)
-        painted = torch.rand(count) < self.phases[self.phase].painted
+        painted = torch.rand(len(pictures)) < self.phases[self.phase].painted
         with torch.no_grad():
             latents = self.autoencoder.encoder(torch.where(painted[:, None, None, None], wanted, pictures)).float()
-        half = INFERENCE_STEPS // 2
-        indices = torch.randint(half, (count,)) + half * (torch.rand(count) < self.recipe.faint)
-        timesteps = self.scheduler.timesteps[indices]
+        timesteps = self.scheduler.timesteps[self._stages(len(pictures))]
         noisy = self.scheduler.add_noise(latents, torch.randn_like(latents), timesteps)
         noisy = noisy.contiguous(memory_format=torch.channels_last)
         embeddings = self.phrases.say(lesson.styles)
         predicted = self.unet(noisy, timesteps, encoder_hidden_states=embeddings, return_dict=False)[0]
-        images = self.autoencoder.decoder(predicted)
-        return self._likeness(images, wanted) | {
-            "textures": self.recipe.textures * self._unlike_textures(images, wanted)
-        }
+        predicted, wanted = _window(predicted, wanted, self.recipe.window)
+        images, weights = self.autoencoder.decoder(predicted), self.recipe.likeness
+        parts = likeness(images, wanted, weights)
+        if weights.textures:
+            parts["textures"] = weights.textures * unlike_textures(images, wanted, self._perceptual)
+        return parts
 
-    def _likeness(self, images: Tensor, wanted: Tensor) -> dict[str, Tensor]:
-        images = images.float()
-        edges = sum((l1_loss(images.diff(dim=axis), wanted.diff(dim=axis)) for axis in (2, 3)), torch.zeros(()))
-        return {"pixels": l1_loss(images, wanted), "edges": self.recipe.edges * edges}
+    def _stages(self, count: int) -> Tensor:
+        """Indices of timesteps."""
+        half = INFERENCE_STEPS // 2
+        any_stage = torch.randint(half, (count,)) + half * (torch.rand(count) < self.recipe.faint)
+        served = torch.tensor(self.recipe.denoising.t_indices)[
+            torch.randint(len(self.recipe.denoising.t_indices), (count,))
+        ]
+        return torch.where(torch.rand(count) < self.recipe.served, served, any_stage)
 
-    def _unlike_textures(self, images: Tensor, wanted: Tensor) -> Tensor:
-        """How far the Gram features of the encoder's blocks are apart, relative to those wanted."""
-        with torch.no_grad():
-            aims = self._textures(wanted)
-        apart = (l1_loss(gram, aim) / aim.abs().mean() for gram, aim in zip(self._textures(images), aims, strict=True))
-        return sum(apart, torch.zeros(()))
 
-    def _textures(self, images: Tensor) -> list[Tensor]:
-        grams, features = [], (images + 1) / 2
-        for layer in self.autoencoder.encoder.layers:
-            features = layer(features)
-            if isinstance(layer, AutoencoderTinyBlock):
-                flat = features.flatten(2)
-                grams.append((flat @ flat.mT).float() / flat.shape[2])
-        return grams
+def _window(latents: Tensor, wanted: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """The same random square of both, of `side` pixels at most."""
+    scale = wanted.shape[3] // latents.shape[3]
+    inner = min(side // scale, latents.shape[3])
+    top, left = torch.randint(latents.shape[3] - inner + 1, (2,)).tolist()
+    latents = latents[..., top : top + inner, left : left + inner]
+    top, left, outer = top * scale, left * scale, inner * scale
+    return latents, wanted[..., top : top + outer, left : left + outer]
 
 
 def _images(pixels: Tensor) -> Tensor:
@@ -174,7 +182,9 @@ def main(
     recipe_file: Annotated[Path, typer.Argument(metavar="RECIPE", exists=True, help="TOML, such as small.toml.")],
     lessons: Annotated[Path, typer.Argument(exists=True, help="Shards of training.diffusion.lessons; may grow.")],
     text_encoder: Annotated[Path, typer.Option(exists=True, help="all-MiniLM-L6-v2, or another BERT.")],
+    perceptual: Annotated[Path, typer.Option(exists=True, help="efficientnet-lite0-57934424.pth.")],
     out: Annotated[Path, typer.Option(help="Where the pipeline goes.")],
+    start: Annotated[Path | None, typer.Option(exists=True, help="A pipeline to go on painting with.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the networks.")] = 2,
     save_every: Annotated[int, typer.Option(min=1, help="Steps.")] = 250,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
@@ -183,12 +193,14 @@ def main(
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
-    run = Run(read_recipe(recipe_file), out, Phrasebook(text_encoder, seed))
+    run = Run(read_recipe(recipe_file), out, Phrasebook(text_encoder, seed), Perceptual(perceptual))
     if (out / RESUME).exists():
         run.resume()
+    elif start is not None:
+        run.start(start)
     while True:
         phase = run.phases[run.phase]
-        book = LessonBook(lessons, phase.batch, phase.side, seed + run.phase * 1_000_000 + run.step)
+        book = LessonBook(lessons, phase.batch, phase.side, seed + run.phase * 1_000_000 + run.step, run.recipe.often)
         torch.manual_seed(seed + run.step)
         began, first = time.monotonic(), run.step
         for lesson in DataLoader(book, batch_size=None, num_workers=1, prefetch_factor=4):

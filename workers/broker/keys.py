@@ -4,6 +4,11 @@ WORKERS = "ms:workers"
 """Set of worker ids; each has a status under `worker(id)` while it is alive."""
 
 
+def ephemeral_key(digest: str) -> str:
+    """Session object of an ephemeral key, by the key's SHA-256."""
+    return f"ms:ephemeral:{digest}"
+
+
 def worker(worker_id: str) -> str:
     """Heartbeat of a worker: its `WorkerStatus`, with a time to live."""
     return f"ms:worker:{worker_id}"

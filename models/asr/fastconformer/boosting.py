@@ -28,13 +28,17 @@ DEEPEST_GAIN = 4.0
 
 class Boosting(NamedTuple):
     """The automaton of one stream. State 0 is outside of all phrases; its arcs are dense `[tokens]`, those of the
-    others are `counts` from `begins` on in three lists. An arc has a token, what it gains and the state after it.
+    others are `counts` from `begins` on in three lists. An arc has a token, what it gains in greedy decoding, and the
+    state after it. In beam search, which can go back, it is states that gain: `reached` `[states]` while one is there,
+    of which `left` is lost with the next token.
     """
 
     first_gains: Tensor
     first_states: Tensor
     begins: Tensor
     counts: Tensor
+    reached: Tensor
+    left: Tensor
     tokens: Tensor
     gains: Tensor
     states: Tensor
@@ -56,7 +60,8 @@ def boost(
         except VocabularyError as error:
             raise StreamError(f"{name}: {error}", param=name) from error
     arcs = trie.arcs(param)
-    gains = [weight * gain for gain in trie.gains()]
+    depths = trie.depths()
+    gains = [weight * min(DEEPEST_GAIN, depth) for depth in depths]
     first_gain, first_state = torch.zeros(len(vocabulary)), torch.zeros(len(vocabulary), dtype=torch.long)
     for token, state in trie.children[0].items():
         first_gain[token], first_state[token] = gains[state], state
@@ -67,6 +72,8 @@ def boost(
         first_state,
         count.cumsum(0) - count,
         count,
+        weight * torch.tensor(depths),
+        weight * torch.tensor([0 if state in trie.ends else depth for state, depth in enumerate(depths)]),
         torch.tensor([token for own in arcs for token in own], dtype=torch.long),
         torch.tensor([gains[state] for state in states], dtype=torch.float32),
         torch.tensor(states, dtype=torch.long),
@@ -79,7 +86,7 @@ class _Trie:
     def __init__(self) -> None:
         self.children: list[dict[int, int]] = [{}]
         self._parents = [0]
-        self._ends = {0}
+        self.ends = {0}
 
     def add(self, tokens: Sequence[int]) -> None:
         state = 0
@@ -89,16 +96,14 @@ class _Trie:
                 self.children.append({})
                 self._parents.append(state)
             state = self.children[state][token]
-        self._ends.add(state)
+        self.ends.add(state)
 
-    def gains(self) -> list[float]:
-        """What entering each state gains over leaving the phrase, in weights: one for its token, and what its parent
-        would lose.
-        """
-        gains = [0.0]
+    def depths(self) -> list[float]:
+        """Of each state, in tokens since its phrase began, or since the last phrase that ends on the way to it."""
+        depths = [0.0]
         for parent in self._parents[1:]:
-            gains.append(min(DEEPEST_GAIN, 1 + (0 if parent in self._ends else gains[parent])))
-        return gains
+            depths.append(1.0 if parent in self.ends else 1 + depths[parent])
+        return depths
 
     def arcs(self, param: str) -> list[dict[int, int]]:
         """The state after each token that goes on within some phrase, which may be another that began later; none for
@@ -169,11 +174,18 @@ class PhrasePool:
         following[rows, self._tokens[arcs]] = self._states[arcs]
         return gains, following
 
+    def moves(self, slots: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
+        """As `arcs`, for hypotheses: what is gained by half a phrase is lost where it is not completed."""
+        _, following = self.arcs(slots, states)
+        base = self._base[slots]
+        return self._reached[base[:, None] + following] - self._left[base + states][:, None], following
+
     def _merge(self) -> None:
         """All slots' lists one after the other; the first state of all is that of slots without phrases."""
         device = self._base.device
         none = torch.zeros(0, dtype=torch.long)
-        outside = Boosting(none, none, none.new_zeros(1), none.new_zeros(1), none, none.float(), none)
+        nothing = none.new_zeros(1)
+        outside = Boosting(none, none, nothing, nothing, nothing.float(), nothing.float(), none, none.float(), none)
         merged, states, arcs = [outside], 1, 0
         self._base.zero_()
         for slot, boosting in enumerate(self._slots):
@@ -182,6 +194,5 @@ class PhrasePool:
                 merged.append(boosting._replace(begins=boosting.begins + arcs))
                 states += len(boosting.begins)
                 arcs += len(boosting.tokens)
-        self._begins, self._counts, self._tokens, self._gains, self._states = (
-            torch.cat(lists).to(device) for lists in list(zip(*merged, strict=True))[2:]
-        )
+        lists = (torch.cat(parts).to(device) for parts in list(zip(*merged, strict=True))[2:])
+        self._begins, self._counts, self._reached, self._left, self._tokens, self._gains, self._states = lists

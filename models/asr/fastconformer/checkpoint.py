@@ -3,6 +3,8 @@
 - a `.nemo` archive;
 - a directory that transformers wrote (`config.json` with a `model_type`);
 - our own directory: `model.safetensors` under NeMo's names, `config.json` of `Config`, and a vocabulary.
+
+An n-gram model (`ngram.safetensors`) may lie beside any of them.
 """
 
 from pathlib import Path
@@ -13,10 +15,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from models.asr.fastconformer import huggingface, nemo
+from models.asr.fastconformer import huggingface, nemo, ngram
 from models.asr.fastconformer import vocabulary as vocabularies
 from models.asr.fastconformer.config import Config
 from models.asr.fastconformer.network import FastConformer
+from models.asr.fastconformer.ngram import NGram
 from models.asr.fastconformer.vocabulary import Vocabulary, VocabularyError
 from models.asr.fastconformer.weights import CheckpointError, build, decode_json, read_safetensors
 
@@ -25,10 +28,11 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
 class Loaded(NamedTuple):
-    """A network for inference and its vocabulary."""
+    """A network for inference, its vocabulary, and the n-gram model beside it, if any."""
 
     network: FastConformer
     vocabulary: Vocabulary
+    ngram: NGram | None
 
 
 def load(path: Path, dtype: torch.dtype = torch.float32) -> Loaded:
@@ -39,7 +43,8 @@ def load(path: Path, dtype: torch.dtype = torch.float32) -> Loaded:
         raise CheckpointError(str(error)) from error
     if len(vocabulary) != config.vocabulary:
         raise CheckpointError(f"the tokenizer has {len(vocabulary)} tokens, the network {config.vocabulary}")
-    return Loaded(build(config, weights, dtype), vocabulary)
+    language = ngram.load(path if path.is_dir() else path.parent, len(vocabulary))
+    return Loaded(build(config, weights, dtype), vocabulary, language)
 
 
 def save(directory: Path, network: FastConformer, vocabulary: Vocabulary, dtype: torch.dtype = torch.bfloat16) -> None:

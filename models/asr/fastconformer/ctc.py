@@ -3,30 +3,25 @@
 import torch
 from torch import Tensor
 
-from models.asr.fastconformer.decoder import Decoder, Emission, State
+from models.asr.fastconformer.decoder import State
+from models.asr.fastconformer.greedy import Emission, GreedyDecoder
 from models.asr.fastconformer.network import FastConformer
-from models.linear import pack
+from models.linear import Linear, pack
 
 
-class CtcDecoder(Decoder):
+class CtcDecoder(GreedyDecoder):
     """Its state is the last frame's label, as the network has it (`heard`) and as phrases made it (`written`)."""
 
     @torch.no_grad()
     def __init__(self, network: FastConformer, capacity: int, dtype: torch.dtype = torch.float32) -> None:
         """`dtype` is that of the head's weights; probabilities are float32."""
-        head = network.ctc_decoder
-        if head is None:
-            raise ValueError("the network has no CTC head")
-        self._blank = network.config.blank
+        self._head = pack_head(network, dtype)
         self._dtype = dtype
-        layer = head.decoder_layers[0]
-        assert isinstance(layer, torch.nn.Conv1d)
-        assert layer.bias is not None
-        self._head = pack(layer.weight[..., 0].to(dtype), layer.bias.to(dtype))
-        blank = torch.tensor(self._blank, device=layer.weight.device)
+        self._blank = network.config.blank
+        blank = torch.tensor(self._blank, device=next(network.parameters()).device)
         super().__init__(capacity, network.config.vocabulary, {"heard": blank, "written": blank})
 
-    def _decode(self, slots: Tensor, state: State, encoded: Tensor) -> list[Emission]:
+    def _emit(self, slots: Tensor, state: State, encoded: Tensor) -> list[Emission]:
         logits: Tensor = self._head(encoded.to(self._dtype)).float()
         heard = logits.argmax(-1)
         fresh = (heard != self._blank) & (heard != _delayed(heard, state["heard"]))
@@ -48,6 +43,19 @@ class CtcDecoder(Decoder):
             state["phrase"] = torch.where(moves, following, state["phrase"])
             labels.append(label)
         return torch.stack(labels[1:], 1)
+
+
+def pack_head(network: FastConformer, dtype: torch.dtype) -> Linear:
+    """The network's CTC head: encoder frames `[..., width]` to logits `[..., vocabulary + 1]`, in `dtype`. Raises
+    ValueError if it has none.
+    """
+    head = network.ctc_decoder
+    if head is None:
+        raise ValueError("the network has no CTC head")
+    layer = head.decoder_layers[0]
+    assert isinstance(layer, torch.nn.Conv1d)
+    assert layer.bias is not None
+    return pack(layer.weight[..., 0].to(dtype), layer.bias.to(dtype))
 
 
 def _delayed(labels: Tensor, before: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the greedy decoders share: the state of all slots, and tokens with their time and probability."""
+"""What the decoders share: the state of all slots, and tokens with their time and probability."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,9 @@ from models.asr.fastconformer.boosting import Boosting, PhrasePool
 from models.base import StreamError
 
 BLOCK_FRAMES = 16
-"""Longer input is decoded in blocks, since work and memory of one grow with the square of its frames."""
+"""Longer input is decoded in blocks, since work and memory of one grow with its frames, in a transducer with their
+square.
+"""
 
 State = dict[str, Tensor]
 """Tensors `[rows, ...]`; all slots' in a decoder, a batch's in a step."""
@@ -27,17 +29,15 @@ class Token(NamedTuple):
     logprob: float
 
 
-class Emission(NamedTuple):
-    """Tokens of a batch: each one's row, frame within the block, number and logits; a row's tokens are in order."""
+class Heard(NamedTuple):
+    """What frames add to a stream: tokens that stay, and those that seem to follow, which later frames may change."""
 
-    rows: Tensor
-    frames: Tensor
-    tokens: Tensor
-    logits: Tensor
+    certain: list[Token]
+    likely: list[Token]
 
 
 class Decoder(ABC):
-    """Greedy decoding of many streams at once. A stream's tokens do not depend on its neighbours."""
+    """Decoding of many streams at once. A stream's tokens do not depend on its neighbours."""
 
     def __init__(self, capacity: int, vocabulary: int, initial: Mapping[str, Tensor]) -> None:
         """`initial` is the state of one slot, without what is the same in all decoders."""
@@ -45,7 +45,7 @@ class Decoder(ABC):
         number = torch.zeros((), dtype=torch.long, device=device)
         self.capacity = capacity
         self.phrases = PhrasePool(capacity, vocabulary, device)
-        self._initial = {**initial, "frames": number, "last": number - 1, "phrase": number}
+        self._initial = {**initial, "frames": number, "last": number - 1}
         self._state = {name: value.expand(capacity, *value.shape).clone() for name, value in self._initial.items()}
 
     def reset(self, slot: int, boosting: Boosting | None = None) -> None:
@@ -54,14 +54,14 @@ class Decoder(ABC):
             self._state[name][slot] = value
         self.phrases.set(slot, boosting)
 
-    def step(self, slots: Sequence[int], encoded: Tensor) -> list[list[Token]]:
-        """The tokens that encoder frames `[B, T, width]` add to each of `slots`. If it raises, nothing has changed."""
-        index, state, tokens = self._advance(slots, encoded)
+    def step(self, slots: Sequence[int], encoded: Tensor) -> list[Heard]:
+        """What encoder frames `[B, T, width]` add to each of `slots`. If it raises, nothing has changed."""
+        index, state, heard = self._advance(slots, encoded)
         for name, value in state.items():
             self._state[name][index] = value
-        return tokens
+        return heard
 
-    def peek(self, slots: Sequence[int], encoded: Tensor) -> list[list[Token]]:
+    def peek(self, slots: Sequence[int], encoded: Tensor) -> list[Heard]:
         """As `step`, but the slots stay where they are."""
         return self._advance(slots, encoded)[2]
 
@@ -82,7 +82,8 @@ class Decoder(ABC):
             rows = {name: self._row(name, state[name]) for name in self._state}
         except (msgspec.MsgspecError, KeyError, ValueError) as error:
             raise StreamError(f"the snapshot does not fit this decoder: {error}") from error
-        if not 0 <= rows["phrase"] < self.phrases.states(slot):
+        phrase = rows["phrase"]
+        if not bool(((phrase >= 0) & (phrase < self.phrases.states(slot))).all()):
             raise StreamError("the snapshot does not fit the slot's phrases")
         for name, row in rows.items():
             self._state[name][slot] = row
@@ -93,21 +94,16 @@ class Decoder(ABC):
         return torch.from_numpy(values.copy())
 
     @torch.inference_mode()
-    def _advance(self, slots: Sequence[int], encoded: Tensor) -> tuple[Tensor, State, list[list[Token]]]:
+    def _advance(self, slots: Sequence[int], encoded: Tensor) -> tuple[Tensor, State, list[Heard]]:
         index = torch.tensor(slots, dtype=torch.long, device=encoded.device)
         state = {name: value[index] for name, value in self._state.items()}
-        tokens: list[list[Token]] = [[] for _ in slots]
+        heard = [Heard([], []) for _ in slots]
         for block in torch.split(encoded, BLOCK_FRAMES, 1):
-            for emission in self._decode(index, state, block):
-                frames = state["frames"][emission.rows] + emission.frames
-                state["last"].scatter_reduce_(0, emission.rows, frames, "amax")
-                logprobs = emission.logits.log_softmax(-1).gather(1, emission.tokens[:, None])[:, 0]
-                columns = (emission.rows, emission.tokens, frames, logprobs)
-                for row, token, frame, logprob in zip(*(column.tolist() for column in columns), strict=True):
-                    tokens[row].append(Token(token, frame, logprob))
+            found = self._decode(index, state, block)
+            heard = [Heard([*old.certain, *new.certain], new.likely) for old, new in zip(heard, found, strict=True)]
             state["frames"] += block.shape[1]
-        return index, state, tokens
+        return index, state, heard
 
     @abstractmethod
-    def _decode(self, slots: Tensor, state: State, encoded: Tensor) -> list[Emission]:
-        """Move the rows of `state` on by encoder frames `[B, T, width]` of `slots` `[B]`."""
+    def _decode(self, slots: Tensor, state: State, encoded: Tensor) -> list[Heard]:
+        """Move the rows of `state`, among them `last`, on by encoder frames `[B, T, width]` of `slots` `[B]`."""

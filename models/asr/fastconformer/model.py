@@ -11,13 +11,12 @@ import torch
 from models.asr.fastconformer.boosting import Boosting, boost
 from models.asr.fastconformer.checkpoint import load
 from models.asr.fastconformer.config import FRAME_S
-from models.asr.fastconformer.ctc import CtcDecoder
-from models.asr.fastconformer.decoder import Decoder, Token
+from models.asr.fastconformer.decoder import Token
+from models.asr.fastconformer.decoders import make_decoder
 from models.asr.fastconformer.streaming import StreamingEncoder, chunk_mels
 from models.asr.fastconformer.streaming_frontend import StreamingFrontend
 from models.asr.fastconformer.timing import FRAME_SAMPLES
 from models.asr.fastconformer.transcript import final
-from models.asr.fastconformer.transducer import TransducerDecoder
 from models.asr.fastconformer.utterances import Listener, Request, Track, Utterance
 from models.asr.fastconformer.vocabulary import Vocabulary, VocabularyError
 from models.asr.recogniser import Recogniser
@@ -79,8 +78,8 @@ class FastConformerStream(Recogniser[Listener]):
         checkpoint that was not trained for one that is asked for, here or by an utterance, looks as much farther as it
         must. Without `partials` or `finals` another model does that work. Raises CheckpointError.
         """
-        network, self._vocabulary = load(next(directory.glob("*.nemo"), directory))
-        config = network.config
+        loaded = load(next(directory.glob("*.nemo"), directory))
+        self._vocabulary, config = loaded.vocabulary, loaded.network.config
         self._frontend = StreamingFrontend(config.frontend)
         super().__init__(capacity, window_s, Listener, self._frontend.history_samples)
         self.max_batch = max_batch
@@ -88,9 +87,8 @@ class FastConformerStream(Recogniser[Listener]):
         self._partials, self._finals = partials, finals
         self._lookaheads = {_FRAME_MS * lookahead: lookahead for lookahead in sorted(config.encoder.lookaheads)}
         self._lookahead = config.encoder.lookaheads[0] if lookahead_ms is None else self._nearest(lookahead_ms)
-        self._encoder = StreamingEncoder(network, capacity, dtype)
-        decoder = CtcDecoder if config.rnnt is None else TransducerDecoder
-        self._decoder: Decoder = decoder(network, capacity, dtype)
+        self._encoder = StreamingEncoder(loaded.network, capacity, dtype)
+        self._decoder = make_decoder(loaded, capacity, dtype)
         self._hop = config.frontend.hop
         self._boosting = lru_cache(_CACHED_PHRASES)(self._compile)
 
@@ -204,7 +202,7 @@ class FastConformerStream(Recogniser[Listener]):
         if track is None or track.utterance != utterance:
             return Track(utterance)
         overrun = self._position(track) - request.end if request else 0
-        return track if overrun <= MAX_OVERRUN_S * SAMPLE_RATE_HZ else Track(utterance, told=len(track.tokens))
+        return track if overrun <= MAX_OVERRUN_S * SAMPLE_RATE_HZ else track.anew()
 
     # --- steps ---
 
@@ -237,44 +235,44 @@ class FastConformerStream(Recogniser[Listener]):
                 self._listeners[slot].track = None
             raise
         outputs = []
-        for slot, track, tokens in zip(slots, tracks, heard, strict=True):
-            track.mels += step.mels
-            track.tokens += tokens
-            if track.utterance == self._listeners[slot].followed and len(track.tokens) >= track.told:
+        for slot, track, new in zip(slots, tracks, heard, strict=True):
+            track.hear(step.mels, new)
+            if track.utterance == self._listeners[slot].followed and track.mels > track.told_until:
                 outputs.append(self._partial(slot, track))
         return outputs
 
     def _partial(self, slot: int, track: Track) -> Output:
-        text = self._vocabulary.decode([token.id for token in track.tokens])
+        text = self._vocabulary.decode([token.id for token in track.told])
         blank = self._wordless(slot, track) * FRAME_SAMPLES
         heard = min(self._position(track), int(self._ring.written[slot]))
         return Output(slot, "partial", heard, meta={"segment": track.utterance.number, "text": text, "blank": blank})
 
     def _wordless(self, slot: int, track: Track) -> int:
         """Frames since the last token that writes something, or since the start."""
-        last = track.tokens[-1].frame if track.tokens else -1
-        written = (token.frame for token in reversed(track.tokens) if self._vocabulary.decode([token.id]))
+        tokens = [*track.tokens, *track.likely]
+        last = tokens[-1].frame if tokens else -1
+        written = (token.frame for token in reversed(tokens) if self._vocabulary.decode([token.id]))
         return self._decoder.silence(slot) + last - next(written, -1)
 
     def _finish(self, step: Step, slots: Sequence[int]) -> list[Output]:
         """Final texts: what the tail of the audio adds is heard by a copy, so that the utterance may go on."""
         tracks = self._begun(slots)
-        tails: list[list[Token]] = [[] for _ in slots]
+        ends = [track.likely for track in tracks]
         if step.mels:
             encoded = self._encoder.finish(slots, self._mels(step, slots, tracks), step.lookahead)
-            tails = self._decoder.peek(slots, encoded)
+            ends = [[*heard.certain, *heard.likely] for heard in self._decoder.peek(slots, encoded)]
         outputs = []
-        for slot, track, tail in zip(slots, tracks, tails, strict=True):
+        for slot, track, end in zip(slots, tracks, ends, strict=True):
             request = self._listeners[slot].requests.pop(0)
             self._ring.release(slot, self._listeners[slot].needed_from)
-            outputs.append(self._final(slot, request, [*self._said(track, request.end), *tail]))
+            outputs.append(self._final(slot, request, self._said([*track.tokens, *end], track, request.end)))
         return outputs
 
-    def _said(self, track: Track, end: int) -> list[Token]:
-        """The tokens of what was said before `end`, of which more may have been heard."""
+    def _said(self, tokens: list[Token], track: Track, end: int) -> list[Token]:
+        """The tokens of what was said before sample `end`, of which more may have been heard."""
         if self._position(track) <= end:
-            return track.tokens
-        return [token for token in track.tokens if self._begin(track.utterance) + token.frame * FRAME_SAMPLES < end]
+            return tokens
+        return [token for token in tokens if self._begin(track.utterance) + token.frame * FRAME_SAMPLES < end]
 
     def _final(self, slot: int, request: Request, tokens: Sequence[Token]) -> Output:
         begin = self._begin(request.utterance)

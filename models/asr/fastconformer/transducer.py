@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.asr.fastconformer.decoder import Decoder, Emission, State
+from models.asr.fastconformer.decoder import State
+from models.asr.fastconformer.greedy import Emission, GreedyDecoder
 from models.asr.fastconformer.network import FastConformer
 from models.asr.fastconformer.ragged import ranges
 from models.asr.fastconformer.rnnt import Joint, Prediction
 from models.linear import Linear, pack
 
 
-class TransducerDecoder(Decoder):
+class TransducerDecoder(GreedyDecoder):
     """Its state is the prediction network's: `hidden` and `cell` `[layers, width]`, and its projection in the joint
     network, `predicted`.
     """
@@ -43,7 +44,7 @@ class TransducerDecoder(Decoder):
         begin = self._recur(blank, nothing, nothing)
         super().__init__(capacity, config.vocabulary, {name: value[0] for name, value in begin.items()})
 
-    def _decode(self, slots: Tensor, state: State, encoded: Tensor) -> list[Emission]:
+    def _emit(self, slots: Tensor, state: State, encoded: Tensor) -> list[Emission]:
         frames = encoded.shape[1]
         keys = self._encode(encoded.flatten(0, 1).to(self._dtype)).float()
         rows = torch.arange(len(slots), device=slots.device)

@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from models.asr.fastconformer.decoder import Token
+from models.asr.fastconformer.config import SUBSAMPLING
+from models.asr.fastconformer.decoder import Heard, Token
+
+SETTLING_FRAMES = 2
+"""Age from which likely tokens are told."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +35,36 @@ class Request:
 
 @dataclass
 class Track:
-    """The utterance that a slot's network state is about: mel frames it has taken, tokens they made."""
+    """The utterance that a slot's network state is about: mel frames it has taken, and what it has heard."""
 
     utterance: Utterance
     mels: int = 0
     tokens: list[Token] = field(default_factory=list)
-    told: int = 0
-    """Tokens that were told when the utterance was heard before."""
+    """Those that stay,"""
+    likely: list[Token] = field(default_factory=list)
+    """and those that seem to follow."""
+    told: list[Token] = field(default_factory=list)
+    """What was told while it was said, which nothing takes back: each token was the likeliest once."""
+    told_until: int = 0
+    """Mel frames of which was told before it was heard anew."""
+
+    @property
+    def frames(self) -> int:
+        """Encoder frames of what it has taken."""
+        return -(-self.mels // SUBSAMPLING)
+
+    def anew(self) -> "Track":
+        """Of the same utterance, from its start."""
+        return Track(self.utterance, told=list(self.told), told_until=max(self.mels, self.told_until))
+
+    def hear(self, mels: int, heard: Heard) -> None:
+        """Take some more frames, and what they made."""
+        self.mels += mels
+        self.tokens += heard.certain
+        self.likely = heard.likely
+        after, settled = self.told[-1].frame if self.told else -1, self.frames - SETTLING_FRAMES
+        ripe = (token for token in heard.likely if token.frame < settled)
+        self.told += [token for token in (*heard.certain, *ripe) if token.frame > after]
 
 
 @dataclass

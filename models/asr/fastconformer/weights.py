@@ -55,10 +55,10 @@ def build(config: Config, weights: Mapping[str, Tensor], dtype: torch.dtype) -> 
 
 
 def read_safetensors(directory: Path) -> dict[str, Tensor]:
-    """All tensors of the `*.safetensors` files in `directory`. Raises CheckpointError."""
-    files = sorted(directory.glob("*.safetensors"))
+    """All tensors of the `model*.safetensors` files in `directory`. Raises CheckpointError."""
+    files = sorted(directory.glob("model*.safetensors"))
     if not files:
-        raise CheckpointError(f"{directory} has no *.safetensors")
+        raise CheckpointError(f"{directory} has no model*.safetensors")
     weights: dict[str, Tensor] = {}
     for file in files:
         try:
