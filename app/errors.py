@@ -6,6 +6,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from app.realtime.errors import BadEvent
+
 _TYPES = {
     401: "authentication_error",
     403: "permission_error",
@@ -44,6 +46,13 @@ async def on_api_error(request: Request, error: Exception) -> JSONResponse:
     """Exception handler for ApiError."""
     assert isinstance(error, ApiError)
     return error_response(error)
+
+
+async def on_bad_event(request: Request, error: Exception) -> JSONResponse:
+    """Exception handler for BadEvent: a session object that cannot be had."""
+    assert isinstance(error, BadEvent)
+    detail = error.detail
+    return error_response(ApiError(400, detail.code, detail.message, detail.param))
 
 
 async def on_http_exception(request: Request, error: Exception) -> JSONResponse:

@@ -8,7 +8,11 @@ from redis.asyncio import Redis
 from starlette.requests import HTTPConnection
 
 from app.auth import Gatekeeper
-from app.metrics import GatewayMetrics
+from app.metrics import GatewayMetrics, SessionMetrics
+from app.realtime.runner import Bounds, Connection, Runner
+from app.realtime.session import Session
+from app.rtc.broadcast import Broadcast
+from app.rtc.calls import Calls
 from app.settings import Settings
 from workers.broker.client import StreamClient
 
@@ -27,6 +31,17 @@ class Gateway:
     gatekeeper: Gatekeeper
     metrics: GatewayMetrics = field(default_factory=GatewayMetrics)
     in_progress: int = 0
+    broadcasts: dict[str, Broadcast] = field(default_factory=dict)
+    calls: Calls = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.calls = Calls(self)
+
+    def runner(self, session: Session, connection: Connection) -> Runner:
+        """What runs a Realtime session on a client's connection."""
+        settings = self.settings
+        bounds = Bounds(settings.events_per_s, settings.send_timeout_s, settings.recovery_timeout_s)
+        return Runner(session, connection, self.streams, SessionMetrics(self.metrics), bounds)
 
     @contextmanager
     def session(self, door: str) -> Iterator[None]:

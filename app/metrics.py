@@ -14,6 +14,7 @@ from pipelines.trace import Trace
 
 _TURN_BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 _PARTIAL_BUCKETS_S = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+_ROUND_TRIP_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0)
 _FIRST_OUTPUT_BUCKETS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 
 
@@ -54,6 +55,30 @@ class GatewayMetrics:
             buckets=_FIRST_OUTPUT_BUCKETS_S,
             registry=self.registry,
         )
+        self.calls_ended = Counter("millstream_calls_ended", "WebRTC calls.", ["outcome"], registry=self.registry)
+        self.rtp_packets = Counter(
+            "millstream_rtp_packets",
+            "Packets of callers' audio that came, that were given up for lost, and that came too late, of ended calls.",
+            ["kind"],
+            registry=self.registry,
+        )
+        self.round_trip = Histogram(
+            "millstream_call_round_trip_seconds",
+            "Round-trip time of WebRTC calls, averaged, told when they end.",
+            buckets=_ROUND_TRIP_BUCKETS_S,
+            registry=self.registry,
+        )
+
+    def call_ended(self, outcome: str, round_trip_s: float | None) -> None:
+        """Count a WebRTC call, of which the round-trip time may be unknown."""
+        self.calls_ended.labels(outcome).inc()
+        if round_trip_s is not None:
+            self.round_trip.observe(round_trip_s)
+
+    def heard(self, received: int, lost: int, late: int) -> None:
+        """Count the packets of a caller's audio."""
+        for kind, count in (("received", received), ("lost", lost), ("late", late)):
+            self.rtp_packets.labels(kind).inc(count)
 
     def render(self, worker_texts: Iterable[str]) -> bytes:
         """Prometheus text of this gateway and of the workers whose texts are given."""

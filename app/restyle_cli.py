@@ -16,12 +16,12 @@ from rich.progress import Progress, TaskID
 from rich.text import Text
 
 import millstream
+from millstream.camera import DEFAULT_FPS, pictures
 from millstream.restyling import TICKS_PER_S
 
 _TIME_BASE = Fraction(1, TICKS_PER_S)
 _MAX_SIDE = 1_024
 _QUALITY = 92
-_DEFAULT_FPS = 25
 
 
 class NotVideo(Exception):
@@ -100,7 +100,6 @@ class _Source:
         if not self.container.streams.video:
             raise NotVideo(f"{file.name} has no pictures")
         self.stream = self.container.streams.video[0]
-        self.stream.thread_type = "AUTO"
 
     def __enter__(self) -> "_Source":
         return self
@@ -111,7 +110,7 @@ class _Source:
     @property
     def fps(self) -> Fraction:
         """Pictures a second."""
-        return self.stream.average_rate or Fraction(_DEFAULT_FPS)
+        return self.stream.average_rate or Fraction(DEFAULT_FPS)
 
     @property
     def frames(self) -> int | None:
@@ -120,15 +119,11 @@ class _Source:
 
     def pictures(self) -> Iterator[tuple[int, bytes]]:
         """Each picture's time in ticks, and the picture as JPEG."""
-        last = -1
-        for number, frame in enumerate(self.container.decode(self.stream)):
-            time_s = frame.time if frame.time is not None else float(number / self.fps)
-            last = max(last + 1, round(time_s * TICKS_PER_S))
-            image: Image.Image = frame.to_image()  # type: ignore[no-untyped-call]
+        for pts, image in pictures(self.container):
             image.thumbnail((_MAX_SIDE, _MAX_SIDE))
             file = io.BytesIO()
             image.save(file, "JPEG", quality=_QUALITY)
-            yield last, file.getvalue()
+            yield pts, file.getvalue()
 
 
 class _Target:

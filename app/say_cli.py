@@ -10,8 +10,9 @@ import httpx
 from rich.console import Console
 from rich.text import Text
 
-from app.audio_out import Loudspeaker, NoLoudspeaker, wav_writer
+from app.audio_out import wav_writer
 from app.rest.audio_encoder import Format
+from millstream.audio import DeviceError, Speaker
 
 FORMATS: dict[str, Format] = {**{name: name for name in get_args(Format)}, "ogg": "opus", "raw": "pcm"}
 """Formats by the suffixes of files."""
@@ -35,7 +36,7 @@ async def run(request: dict[str, Any], url: str, api_key: str | None, output: Pa
         return _complain(f"the server broke off: {error}")
     except OSError as error:
         return _complain(f"cannot write {output}: {error.strerror}")
-    except NoLoudspeaker as error:
+    except (DeviceError, ImportError) as error:
         return _complain(f"{error}; or write a file with -o FILE")
     except SpeechRefused as error:
         return _complain(str(error))
@@ -63,14 +64,11 @@ def _reason(answer: httpx.Response, body: bytes) -> str:
 
 
 async def _play(audio: AsyncIterator[bytes]) -> None:
-    speaker = Loudspeaker()
-    try:
+    with Speaker() as speaker:
         async for piece in audio:
             speaker.play(piece)
             await speaker.room()
         await speaker.finish()
-    finally:
-        speaker.close()
 
 
 async def _write(audio: AsyncIterator[bytes], output: Path, kind: Format) -> None:

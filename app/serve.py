@@ -50,6 +50,7 @@ def main(settings: Settings) -> None:
     if settings.redis_url is None:
         raise SystemExit("MILLSTREAM_REDIS_URL is not set: which Redis do the workers use?")
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("aioice").setLevel(logging.WARNING)
     try:
         listening = bind(settings)
     except OSError as error:

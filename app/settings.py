@@ -4,7 +4,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from workers.settings import CommonSettings
 
@@ -17,6 +17,19 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+class IceServer(BaseModel):
+    """An RTCIceServer of WebRTC."""
+
+    urls: list[str]
+    username: str | None = None
+    credential: SecretStr | None = None
+
+    @property
+    def secret(self) -> str | None:
+        """The credential itself."""
+        return self.credential.get_secret_value() if self.credential is not None else None
 
 
 class Settings(CommonSettings):
@@ -44,6 +57,10 @@ class Settings(CommonSettings):
         None, description="OTLP/HTTP address for traces, for instance http://127.0.0.1:4318/v1/traces."
     )
 
+    ice_servers: list[IceServer] = Field(
+        [], description="STUN and TURN servers of WebRTC, as browsers take them; clients are told of them."
+    )
+    ice_timeout_s: float = Field(20.0, gt=0, description="A WebRTC client must be connected within this time.")
     max_sessions: int = Field(256, ge=1, description="Sessions and requests in progress on one gateway.")
     claim_timeout_s: float = Field(2.0, gt=0, description="How long a session waits for a worker's free slot.")
     recovery_timeout_s: float = Field(

@@ -12,11 +12,13 @@ from rich.console import Console
 from rich.text import Text
 
 import millstream
-from app.audio_in import PIECE_BYTES, PIECE_S, NoMicrophone, file_pieces, microphone
-from app.audio_out import Loudspeaker, NoLoudspeaker, Playback, Sink, WavFile
+from app.audio_in import PIECE_BYTES, PIECE_S, file_pieces
+from app.audio_out import WavFile
 from app.live_text import LiveText
 from app.rest.audio_file import NotAudio
 from app.talk_turns import Turns
+from millstream.audio import DeviceError, Microphone, Speaker
+from millstream.playback import Playback
 
 SILENCE_MS = 500
 """The pause that ends a turn."""
@@ -60,26 +62,26 @@ async def run(call: Call, output: Path | None) -> int:
     console, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
     exit_code = 0
     try:
-        sink = _sink(call, output, errors)
+        playback = _playback(call, output, errors)
         try:
-            await _talk(call, Playback(sink), console, errors)
+            await _talk(call, playback, console, errors)
         finally:
-            sink.close()
+            playback.close()
     except* OSError as group:
         errors.print(Text(f"cannot reach {call.url}: {group.exceptions[0]}", "red"))
         exit_code = 1
-    except* (millstream.ServerError, NotAudio, NoMicrophone, NoLoudspeaker, NoReply) as group:
+    except* (millstream.ServerError, NotAudio, DeviceError, ImportError, NoReply) as group:
         errors.print(Text(str(group.exceptions[0]), "red"))
         exit_code = 1
     return exit_code
 
 
-def _sink(call: Call, output: Path | None, errors: Console) -> Sink:
+def _playback(call: Call, output: Path | None, errors: Console) -> Playback:
     if output is not None:
         return _wav(output)
     try:
-        return Loudspeaker()
-    except NoLoudspeaker as error:
+        return Speaker()
+    except (DeviceError, ImportError) as error:
         if call.file is None:
             raise
         errors.print(f"{error}; the reply is written to {DEFAULT_OUTPUT}")
@@ -90,7 +92,7 @@ def _wav(path: Path) -> WavFile:
     try:
         return WavFile(path)
     except OSError as error:
-        raise NoLoudspeaker(f"cannot write {path}: {error.strerror}") from error
+        raise DeviceError(f"cannot write {path}: {error.strerror}") from error
 
 
 async def _talk(call: Call, playback: Playback, console: Console, errors: Console) -> None:
@@ -145,7 +147,7 @@ class _Talk:
             await asyncio.sleep(PIECE_S)
         if not self._turns.heard_words:
             raise NoReply(f"{file}: no speech was heard")
-        await self._playback.sink.finish()
+        await self._playback.finish()
 
     def _answered(self, since_end_s: float) -> bool:
         """Whether nothing more will come. Raises NoReply."""
@@ -156,7 +158,7 @@ class _Talk:
         return not self._turns.awaiting_reply and since_end_s > SETTLE_S
 
     async def send_microphone(self) -> None:
-        """Send all that the microphone hears. Raises NoMicrophone."""
+        """Send all that the microphone hears. Raises DeviceError, ImportError."""
         async for piece in self._microphone():
             await self._conversation.send(piece)
 
@@ -177,12 +179,12 @@ class _Talk:
                 await self._conversation.send(piece)
 
     async def _microphone(self) -> AsyncGenerator[bytes, None]:
-        pieces = microphone()
-        first = await anext(pieces)
-        self._turns.begin(time.monotonic() - PIECE_S)
-        yield first
-        async for piece in pieces:
-            yield piece
+        with Microphone() as microphone:
+            first = await anext(microphone)
+            self._turns.begin(time.monotonic() - PIECE_S)
+            yield first
+            async for piece in microphone:
+                yield piece
 
     async def _commit(self, recorded: int) -> None:
         if recorded >= MIN_TURN_PIECES:
@@ -214,6 +216,8 @@ class _Talk:
                     self._finish_reply(status, problem)
                 case millstream.Refused(code, message, _):
                     self._text.settle("refused", f"! {message} ({code})")
+                case millstream.Reconnected(lost_s):
+                    self._text.settle("connection", f"! connected again, {lost_s:.1f} s of audio are lost")
 
     async def _stop_playback(self) -> None:
         for item, played_s in self._playback.stop():
@@ -223,7 +227,7 @@ class _Talk:
         waited_s = self._turns.reply_heard(time.monotonic())
         if waited_s is not None:
             self._text.settle("latency", f"  ({waited_s:.2f} s from the end of speech to the first audio)")
-        self._playback.play(item, pcm)
+        self._playback.play(pcm, item)
 
     def _show_heard(self, event: millstream.Partial | millstream.Final | millstream.TranscriptFailed) -> None:
         match event:

@@ -1,6 +1,5 @@
 """`millstream transcribe`: an SDK client that prints words as they come."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,10 @@ from rich.console import Console
 from rich.text import Text
 
 import millstream
-from app.audio_in import NoMicrophone, file_pieces, microphone
+from app.audio_in import file_pieces
 from app.live_text import LiveText
 from app.rest.audio_file import NotAudio
+from millstream.audio import DeviceError, Microphone
 
 
 async def run(file: Path | None, url: str, *, paced: bool, **options: Any) -> int:
@@ -19,34 +19,27 @@ async def run(file: Path | None, url: str, *, paced: bool, **options: Any) -> in
 
     Returns the exit code.
     """
-    exit_code = 0
     console, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
     try:
-        async with (
-            millstream.transcribe(url, **options) as transcription,
-            asyncio.TaskGroup() as tasks,
-        ):
-            tasks.create_task(_send(transcription, file_pieces(file, paced=paced) if file else microphone()))
-            tasks.create_task(_show(transcription, console))
-    except* OSError as group:
-        errors.print(Text(f"cannot reach {url}: {group.exceptions[0]}", "red"))
-        exit_code = 1
-    except* (millstream.ServerError, NotAudio, NoMicrophone) as group:
-        errors.print(Text(str(group.exceptions[0]), "red"))
-        exit_code = 1
-    return exit_code
+        async with millstream.transcribe(url, **options) as transcription:
+            if file is not None:
+                await _show(transcription.hear(file_pieces(file, paced=paced)), console)
+            else:
+                with Microphone() as microphone:
+                    await _show(transcription.hear(microphone), console)
+    except OSError as error:
+        errors.print(Text(f"cannot reach {url}: {error}", "red"))
+        return 1
+    except (millstream.ServerError, NotAudio, DeviceError, ImportError) as error:
+        errors.print(Text(str(error), "red"))
+        return 1
+    return 0
 
 
-async def _send(transcription: millstream.Transcription, audio: AsyncIterator[bytes]) -> None:
-    async for piece in audio:
-        await transcription.send(piece)
-    await transcription.finish()
-
-
-async def _show(transcription: millstream.Transcription, console: Console) -> None:
+async def _show(events: AsyncIterator[millstream.Event], console: Console) -> None:
     partial: dict[str, str] = {}
     with LiveText(console) as text:
-        async for event in transcription:
+        async for event in events:
             match event:
                 case millstream.Partial(item, delta):
                     partial[item] = partial.get(item, "") + delta
@@ -56,3 +49,5 @@ async def _show(transcription: millstream.Transcription, console: Console) -> No
                     text.settle(item, transcript)
                 case millstream.TranscriptFailed(item, code, message):
                     text.settle(item, f"not transcribed: {message} ({code})")
+                case millstream.Reconnected(lost_s):
+                    text.settle("connection", f"connected again, {lost_s:.1f} s of audio are lost")

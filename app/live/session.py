@@ -67,6 +67,12 @@ class LiveSession:
         self._wanted: Restyling | None = None
         self._pts = -1
 
+    def takes_pictures(self, under_way: int) -> bool:
+        """Whether another picture may come, with fewer than `under_way` that are not answered for."""
+        if self._pipeline is None or self._pipeline.state.finishing:
+            return False
+        return self._pipeline.state.waiting < under_way
+
     def receive(self, message: str | bytes) -> Sequence[Effect]:
         """Take a client's message. What is wrong with it is said, and changes nothing."""
         try:

@@ -11,6 +11,7 @@ from app.realtime.audio import InputAudio, OutputAudio
 from app.realtime.conversation_config import RealtimeConfig, RealtimeUpdate, voice_name
 from app.realtime.errors import bad_request
 from app.realtime.items import ItemReference, shown_item, to_item
+from app.realtime.playout import Playout
 from app.realtime.response_config import ResponseRequest, ShownResponse
 from app.realtime.responses import finished_item, finished_response, started_item
 from app.realtime.session import Effect, Limits, Send, Session, SessionState, new_id
@@ -43,16 +44,20 @@ class ConversationState(SessionState, kw_only=True):
         return self.id.replace("sess_", "conv_", 1)
 
 
-def new_conversation(model: str, transcriber: str, now: float) -> ConversationState:
+def new_conversation(
+    model: str, transcriber: str, now: float, config: RealtimeConfig | None = None
+) -> ConversationState:
     """The state of a session that begins now. `model` is what the client asked for, or ours."""
-    config = RealtimeConfig().conversation()
+    config = config or RealtimeConfig()
+    pipeline = config.conversation()
     return ConversationState(
         id=new_id(),
         model=model,
         transcriber=transcriber,
         created_at=now,
         heard_at=now,
-        pipeline=ConverseState(config, TranscribeState(config.listen)),
+        pipeline=ConverseState(pipeline, TranscribeState(pipeline.listen)),
+        config=config,
     )
 
 
@@ -61,8 +66,9 @@ class ConversationSession(Session):
 
     state: ConversationState
 
-    def __init__(self, state: ConversationState, limits: Limits) -> None:
-        super().__init__(state, limits, state.config)
+    def __init__(self, state: ConversationState, limits: Limits, *, tracks: bool = False) -> None:
+        super().__init__(state, limits, state.config, tracks=tracks)
+        self._playout = Playout()
         self._pipeline = Converse(state.pipeline, state.new_item)
         self._outputs: dict[str, OutputAudio] = {}
 
@@ -71,11 +77,24 @@ class ConversationSession(Session):
         return self.state.config
 
     def start(self) -> list[Effect]:
-        created = events.SessionCreated(session=self._shown())
-        return [*self._carry_out(self._pipeline.start()), self._send(created)]
+        created = events.SessionCreated(session=self.shown())
+        return [*self._carry_out(self._pipeline.start(), self.state.created_at), self._send(created)]
 
     def on_output(self, stream: str, output: StreamOutput, now: float) -> list[Effect]:
-        return self._carry_out(self._pipeline.on_output(stream, output, now))
+        return self._carry_out(self._pipeline.on_output(stream, output, now), now)
+
+    def hear(self, pcm: bytes, now: float) -> list[Effect]:
+        self.state.heard_at = now
+        return self._carry_out(self._pipeline.audio(pcm), now)
+
+    def play(self) -> tuple[bytes | None, list[Effect]]:
+        pcm, started, stopped = self._playout.frame()
+        told: list[Effect] = []
+        if started is not None:
+            told.append(self._send(events.OutputAudioStarted(response_id=started)))
+        if stopped is not None:
+            told.append(self._send(events.OutputAudioStopped(response_id=stopped)))
+        return pcm, told
 
     def handle(self, event: client_events.ClientEvent, now: float) -> list[Effect]:
         try:
@@ -87,32 +106,32 @@ class ConversationSession(Session):
         pipeline = self._pipeline
         match event:
             case client_events.AppendAudio():
-                return self._carry_out(pipeline.audio(self._decoded(event)))
+                return self._carry_out(pipeline.audio(self._decoded(event)), now)
             case client_events.CommitAudio(event_id=event_id):
                 tail = pipeline.audio(self._audio.flush())
-                return self._carry_out([*tail, *pipeline.commit(now, event_id)])
+                return self._carry_out([*tail, *pipeline.commit(now, event_id)], now)
             case client_events.ClearAudio():
                 self._audio.flush()
-                return self._carry_out(pipeline.clear(now))
+                return self._carry_out(pipeline.clear(now), now)
             case client_events.UpdateSession(session=RealtimeUpdate() as update):
                 return self._update(update, event.event_id, now)
             case client_events.CreateItem():
-                return self._create_item(event)
+                return self._create_item(event, now)
             case client_events.DeleteItem(item_id=item):
-                effects = self._carry_out(pipeline.delete_item(item, now))
+                effects = self._carry_out(pipeline.delete_item(item, now), now)
                 return [*effects, self._send(events.ItemDeleted(item_id=item))]
             case client_events.RetrieveItem(item_id=item):
                 found = shown_item(pipeline.conversation.find(item))
                 return [self._send(events.ItemRetrieved(item=found))]
             case client_events.TruncateItem(item_id=item, content_index=index, audio_end_ms=end):
-                effects = self._carry_out(pipeline.truncate_item(item, index, end, now))
-                truncated = events.ItemTruncated(item_id=item, content_index=index, audio_end_ms=end)
-                return [*effects, self._send(truncated)]
+                return self._truncate(item, index, end, now)
             case client_events.CreateResponse(response=response):
                 request = ResponseRequest() if response is UNSET or response is None else response
                 return self._create_response(request, event.event_id, now)
             case client_events.CancelResponse(response_id=response_id):
-                return self._carry_out(pipeline.cancel_reply(response_id, now))
+                return self._carry_out(pipeline.cancel_reply(response_id, now), now)
+            case client_events.ClearOutput() if self._tracks:
+                return self._stop_playback(now)
             case client_events.ClearOutput():
                 message = "over a WebSocket the client plays the audio itself: stop playback and truncate the item"
                 raise bad_request("unsupported_event", message, "type", event.event_id)
@@ -121,28 +140,47 @@ class ConversationSession(Session):
 
     # --- what the client asks for ---
 
-    def _update(self, update: RealtimeUpdate, event_id: str | None, now: float) -> list[Effect]:
+    def changed(self, update: RealtimeUpdate, event_id: str | None = None) -> RealtimeConfig:
+        """The configuration that an update asks for. Raises BadEvent."""
         config = self.config.with_changes(update)
         self._check(config.transcription, event_id)
         self._check_voice(config.voice, "session.audio.output.voice", event_id)
         _check_tools(config.tools, config.tool_choice, "session", event_id)
+        return config
+
+    def _update(self, update: RealtimeUpdate, event_id: str | None, now: float) -> list[Effect]:
+        config = self.changed(update, event_id)
         tail: list[Effect] = []
         if config.format != self.config.format:
-            tail = self._carry_out(self._pipeline.audio(self._audio.flush()))
+            tail = self._carry_out(self._pipeline.audio(self._audio.flush()), now)
             self._audio = InputAudio(config.format)
         self.state.config = config
-        changed = self._carry_out(self._pipeline.configure(config.conversation(), now))
-        return [*tail, *changed, self._send(events.SessionUpdated(session=self._shown()))]
+        changed = self._carry_out(self._pipeline.configure(config.conversation(), now), now)
+        return [*tail, *changed, self._send(events.SessionUpdated(session=self.shown()))]
 
-    def _create_item(self, event: client_events.CreateItem) -> list[Effect]:
+    def _create_item(self, event: client_events.CreateItem, now: float) -> list[Effect]:
         item = to_item(event.item, self.state.new_item(), "item", event.event_id)
         previous, effects = self._pipeline.create_item(item, event.previous_item_id)
         shown = shown_item(item)
         return [
             self._send(events.ItemAdded(item=shown, previous_item_id=previous)),
             self._send(events.ItemDone(item=shown, previous_item_id=previous)),
-            *self._carry_out(effects),
+            *self._carry_out(effects, now),
         ]
+
+    def _truncate(self, item: str, content_index: int, audio_end_ms: int, now: float) -> list[Effect]:
+        effects = self._carry_out(self._pipeline.truncate_item(item, content_index, audio_end_ms, now), now)
+        truncated = events.ItemTruncated(item_id=item, content_index=content_index, audio_end_ms=audio_end_ms)
+        return [*effects, self._send(truncated)]
+
+    def _stop_playback(self, now: float) -> list[Effect]:
+        """What was not heard was not said."""
+        replies, cuts = self._playout.clear()
+        effects: list[Effect] = [self._send(events.OutputAudioCleared(response_id=reply)) for reply in replies]
+        for item, played_ms in cuts:
+            if any(known.id == item for known in self._pipeline.conversation.items):
+                effects += self._truncate(item, 0, played_ms, now)
+        return effects
 
     def _create_response(self, request: ResponseRequest, event_id: str | None, now: float) -> list[Effect]:
         config = self._config_of(request, event_id)
@@ -151,7 +189,7 @@ class ConversationSession(Session):
         context = None if request.input is UNSET else self._context(request, event_id)
         name, effects = self._pipeline.create_reply(reply, now, context)
         self.state.responses[name] = self._shown_response(config, reply)
-        return self._carry_out(effects)
+        return self._carry_out(effects, now)
 
     def _config_of(self, request: ResponseRequest, event_id: str | None) -> RealtimeConfig:
         """The session's configuration with what is different for one response. Raises BadEvent."""
@@ -191,12 +229,14 @@ class ConversationSession(Session):
 
     # --- what the pipeline tells ---
 
-    def _carry_out(self, effects: Iterable[converse_events.Effect]) -> list[Effect]:
+    def _carry_out(self, effects: Iterable[converse_events.Effect], now: float) -> list[Effect]:
         carried: list[Effect] = []
         for effect in effects:
             match effect:
                 case OnStream() | converse_events.Traced():
                     carried.append(effect)
+                case transcribe_events.SpeechStarted() if self._interrupts:
+                    carried += [*self._listened(effect), *self._stop_playback(now)]
                 case transcribe_events.Committed(item):
                     carried += self._committed(item, self._pipeline.conversation.before(item))
                 case transcribe_events.Failed(item, code, message) if self.config.transcription is None:
@@ -226,6 +266,7 @@ class ConversationSession(Session):
                 self._send(events.ResponseCreated(response=response)),
                 self._send(events.RateLimitsUpdated(rate_limits=[])),
             ]
+        self._playout.end(name)
         response = self.state.responses.pop(name).shown(name) | finished_response(event)
         return [self._send(events.ResponseDone(response=response))]
 
@@ -252,10 +293,18 @@ class ConversationSession(Session):
                 said: list[Effect] = []
                 if text:
                     said.append(self._send(events.AudioTranscriptDelta(**place, delta=text)))
-                if pcm:
+                if pcm and self._tracks:
+                    self._playout.add(event.reply, event.item, pcm)
+                elif pcm:
                     deltas = self._output(event.reply).encode(pcm)
                     said += [self._audio_delta(event.reply, event.index, event.item, delta) for delta in deltas]
                 return said
+
+    @property
+    def _interrupts(self) -> bool:
+        """Whether what is played ends when the user begins to speak."""
+        detection = self.config.turn_detection
+        return self._tracks and detection is not None and detection.interrupt_response is not False
 
     def _audio_delta(self, reply: str, index: int, item: str, delta: str) -> Send:
         return self._send(events.AudioDelta(response_id=reply, output_index=index, item_id=item, delta=delta))
@@ -278,7 +327,7 @@ class ConversationSession(Session):
             reply.metadata,
         )
 
-    def _shown(self) -> dict[str, Any]:
+    def shown(self) -> dict[str, Any]:
         return self.config.shown_session(self.state.id, self.state.model, self.state.transcriber, int(self._expires_at))
 
 

@@ -117,6 +117,24 @@ class ItemTruncated(ServerEvent, tag="conversation.item.truncated"):
     audio_end_ms: int
 
 
+class OutputAudioStarted(ServerEvent, tag="output_audio_buffer.started"):
+    """The response begins to be heard. Only where the server plays."""
+
+    response_id: str
+
+
+class OutputAudioStopped(ServerEvent, tag="output_audio_buffer.stopped"):
+    """The response was heard to its end. Only where the server plays."""
+
+    response_id: str
+
+
+class OutputAudioCleared(ServerEvent, tag="output_audio_buffer.cleared"):
+    """The rest of the response will not be heard. Only where the server plays."""
+
+    response_id: str
+
+
 class ResponseCreated(ServerEvent, tag="response.created"):
     """A response is in progress."""
 

@@ -14,6 +14,7 @@ from app.realtime.lines import Lines
 from app.realtime.session import INTERNAL_ERROR, Close, Effect, Send, Session
 from pipelines.converse_events import Traced
 from pipelines.effects import OnStream, StreamOutput
+from pipelines.turns import SAMPLE_RATE_HZ
 from workers.broker.client import StreamClient
 from workers.lifetime import run_together
 
@@ -24,6 +25,9 @@ RATE_BURST_S = 2.0
 """A client may send this many seconds' worth of events at once."""
 MAX_QUEUED_EVENTS = 256
 """With more events than this waiting to be sent, the client's are not read."""
+MAX_UNHEARD_S = 30.0
+"""Audio of a track that no worker takes; it is kept for so long."""
+_BYTES_PER_S = SAMPLE_RATE_HZ * 2
 
 
 class Connection(Protocol):
@@ -68,6 +72,8 @@ class Runner:
         self._outputs: asyncio.Queue[tuple[str, StreamOutput]] = asyncio.Queue()
         self._room = asyncio.Event()
         self._room.set()
+        self._unheard = bytearray()
+        self._heard = asyncio.Event()
         self._lines = Lines(streams, lambda *output: self._outputs.put_nowait(output), bounds.recovery_timeout_s)
         self._ending = False
         """Whether a close is queued."""
@@ -76,7 +82,7 @@ class Runner:
         """Serve the client until one side closes."""
         try:
             await self._begin()
-            await run_together(self._read(), self._listen(), self._send(), self._watch_clock())
+            await run_together(self._read(), self._hear(), self._listen(), self._send(), self._watch_clock())
         except ConnectionError:
             log.info("session %s: the client is gone", self._session.state.id)
         except TimeoutError:
@@ -87,6 +93,31 @@ class Runner:
             await self._connection.close(INTERNAL_ERROR, "internal error")
         finally:
             self._lines.close()
+
+    def hear(self, pcm: bytes) -> None:
+        """Take 16 kHz mono int16 audio of the client's track. It cannot be slowed down: what is far too much ends the
+        session.
+        """
+        if self._ending:
+            return
+        self._unheard += pcm
+        self._heard.set()
+        if len(self._unheard) > MAX_UNHEARD_S * _BYTES_PER_S:
+            self._carry_out(self._session.end("overloaded", f"{MAX_UNHEARD_S:g} s of audio could not be taken"))
+
+    def play(self) -> bytes | None:
+        """The next 20 ms of 24 kHz mono int16 audio for the client's track, None where there is nothing to be heard."""
+        pcm, effects = self._session.play()
+        self._carry_out(effects)
+        return pcm
+
+    async def _hear(self) -> None:
+        while True:
+            await self._heard.wait()
+            pcm, self._unheard = bytes(self._unheard), bytearray()
+            self._heard.clear()
+            self._carry_out(self._session.hear(pcm, time.time()))
+            await self._lines.writable()
 
     async def _begin(self) -> None:
         """The client is greeted once its streams are open."""

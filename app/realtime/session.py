@@ -80,15 +80,21 @@ def new_id() -> str:
 class Session(ABC):
     """Rules of every session. Each method returns effects to carry out in order."""
 
-    def __init__(self, state: SessionState, limits: Limits, config: SessionConfig) -> None:
+    def __init__(self, state: SessionState, limits: Limits, config: SessionConfig, *, tracks: bool) -> None:
+        """With `tracks` audio goes by `hear` and `play`, not in events."""
         self.state = state
         self._limits = limits
+        self._tracks = tracks
         self._audio = InputAudio(config.format)
 
     @property
     @abstractmethod
     def config(self) -> SessionConfig:
         """The configuration in force."""
+
+    @abstractmethod
+    def shown(self) -> dict[str, Any]:
+        """The session object, as clients see it."""
 
     @abstractmethod
     def start(self) -> list[Effect]:
@@ -101,6 +107,14 @@ class Session(ABC):
     @abstractmethod
     def handle(self, event: client_events.ClientEvent, now: float) -> list[Effect]:
         """Take an event from the client. Raises BadEvent; then nothing has changed."""
+
+    @abstractmethod
+    def hear(self, pcm: bytes, now: float) -> list[Effect]:
+        """Take 16 kHz mono int16 audio of the client's track."""
+
+    def play(self) -> tuple[bytes | None, list[Effect]]:
+        """The next 20 ms of 24 kHz mono int16 audio for the client's track, None where there is nothing to be heard."""
+        return None, []
 
     def receive(self, message: str | bytes, now: float) -> list[Effect]:
         """Take one message from the client. Bad ones are answered with an `error` event and change nothing."""
@@ -135,6 +149,8 @@ class Session(ABC):
     # --- for sessions of every kind ---
 
     def _decoded(self, event: client_events.AppendAudio) -> bytes:
+        if self._tracks:
+            raise bad_request("unsupported_event", "audio comes by the call's track", "type", event.event_id)
         try:
             return self._audio.decode(event.audio)
         except BadAudio as error:

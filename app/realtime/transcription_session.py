@@ -21,10 +21,17 @@ class TranscriptionState(SessionState, kw_only=True):
     last_item: str | None = None
 
 
-def new_transcription(transcriber: str, now: float) -> TranscriptionState:
+def new_transcription(transcriber: str, now: float, config: SessionConfig | None = None) -> TranscriptionState:
     """The state of a session that begins now."""
-    pipeline = TranscribeState(SessionConfig().pipeline())
-    return TranscriptionState(id=new_id(), transcriber=transcriber, created_at=now, heard_at=now, pipeline=pipeline)
+    config = config or SessionConfig()
+    return TranscriptionState(
+        id=new_id(),
+        transcriber=transcriber,
+        created_at=now,
+        heard_at=now,
+        pipeline=TranscribeState(config.pipeline()),
+        config=config,
+    )
 
 
 class TranscriptionSession(Session):
@@ -32,8 +39,8 @@ class TranscriptionSession(Session):
 
     state: TranscriptionState
 
-    def __init__(self, state: TranscriptionState, limits: Limits) -> None:
-        super().__init__(state, limits, state.config)
+    def __init__(self, state: TranscriptionState, limits: Limits, *, tracks: bool = False) -> None:
+        super().__init__(state, limits, state.config, tracks=tracks)
         self._pipeline = Transcribe(state.pipeline, state.new_item)
 
     @property
@@ -41,11 +48,15 @@ class TranscriptionSession(Session):
         return self.state.config
 
     def start(self) -> list[Effect]:
-        created = events.SessionCreated(session=self._shown())
+        created = events.SessionCreated(session=self.shown())
         return [*self._carry_out(self._pipeline.start()), self._send(created)]
 
     def on_output(self, stream: str, output: StreamOutput, now: float) -> list[Effect]:
         return self._carry_out(self._pipeline.on_output(output))
+
+    def hear(self, pcm: bytes, now: float) -> list[Effect]:
+        self.state.heard_at = now
+        return self._carry_out(self._pipeline.audio(pcm))
 
     def handle(self, event: client_events.ClientEvent, now: float) -> list[Effect]:
         match event:
@@ -66,16 +77,21 @@ class TranscriptionSession(Session):
         message = f"{kind!r} is not available in a transcription session"
         raise bad_request("unsupported_event", message, "type", event.event_id)
 
-    def _update(self, update: TranscriptionUpdate, event_id: str | None) -> list[Effect]:
+    def changed(self, update: TranscriptionUpdate, event_id: str | None = None) -> SessionConfig:
+        """The configuration that an update asks for. Raises BadEvent."""
         config = self.state.config.updated(update)
         self._check(config.transcription, event_id)
+        return config
+
+    def _update(self, update: TranscriptionUpdate, event_id: str | None) -> list[Effect]:
+        config = self.changed(update, event_id)
         tail: list[Effect] = []
         if config.format != self.state.config.format:
             tail = self._carry_out(self._pipeline.audio(self._audio.flush()))
             self._audio = InputAudio(config.format)
         self.state.config = config
         changed = self._carry_out(self._pipeline.configure(config.pipeline()))
-        return [*tail, *changed, self._send(events.SessionUpdated(session=self._shown()))]
+        return [*tail, *changed, self._send(events.SessionUpdated(session=self.shown()))]
 
     def _carry_out(self, effects: Iterable[transcribe_events.Effect]) -> list[Effect]:
         carried: list[Effect] = []
@@ -91,5 +107,5 @@ class TranscriptionSession(Session):
         self.state.pipeline = self._pipeline.state
         return carried
 
-    def _shown(self) -> dict[str, object]:
+    def shown(self) -> dict[str, object]:
         return self.config.shown(self.state.id, self.state.transcriber, int(self._expires_at))

@@ -1,5 +1,6 @@
-"""`/healthz`, `/readyz`, `/metrics` and `/v1/models`."""
+"""`/healthz`, `/readyz`, `/metrics`, `/v1/models` and `/v1/workers`."""
 
+import msgspec
 from redis.exceptions import RedisError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -35,6 +36,11 @@ async def metrics(request: Request) -> Response:
     gateway.metrics.credits_at_zero.set(gateway.streams.credits_at_zero)
     text = gateway.metrics.render(await presence.metrics(gateway.redis))
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def workers(request: Request) -> Response:
+    """The live workers, each with its service, its models and how many of its slots are used."""
+    return JSONResponse({"workers": msgspec.to_builtins(await presence.alive(gateway_of(request).redis))})
 
 
 async def models(request: Request) -> Response:

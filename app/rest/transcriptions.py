@@ -18,14 +18,13 @@ from app.realtime.config import OPENAI_TRANSCRIBERS, Keywords, prompt_with
 from app.rest.audio_file import NotAudio, decode
 from app.rest.background import BACKGROUND_SLACK_S, StreamedResponse, begun, sse_data, sse_error, unless_gone
 from app.rest.file_session import Event, Finished, TranscriptionFailed, transcribe_file
+from app.rest.form_length import check_length
 from app.rest.json_body import invalid_field
 from app.rest.subtitles import Cue, srt, vtt
 from pipelines.languages import LANGUAGES, unknown_language
 from pipelines.transcribe_events import Completed, Delta
 from pipelines.transcribe_state import TranscribeConfig
 from workers.broker.client import ServerFull
-
-FORM_OVERHEAD_BYTES = 64 * 1024
 
 
 class TranscriptionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,7 +57,7 @@ class TranscriptionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
 async def transcriptions(request: Request) -> Response:
     """Transcribe the uploaded file."""
     gateway = gateway_of(request)
-    _check_length(request, gateway.settings.max_upload_bytes)
+    check_length(request, gateway.settings.max_upload_bytes, "file")
     async with request.form(max_part_size=gateway.settings.max_upload_bytes) as form:
         wanted = _parse(form, gateway.settings.transcriber)
         data = await _file(form).read()
@@ -99,14 +98,6 @@ async def _events(gateway: Gateway, data: bytes, wanted: TranscriptionRequest) -
     except TimeoutError:
         limit = gateway.settings.request_timeout_s
         raise ApiError(503, "timeout", f"the transcription took longer than {limit:g} s") from None
-
-
-def _check_length(request: Request, limit: int) -> None:
-    length = request.headers.get("content-length", "")
-    if not length.isdigit():
-        raise ApiError(411, "length_required", "the request needs a content-length")
-    if int(length) > limit + FORM_OVERHEAD_BYTES:
-        raise ApiError(413, "file_too_large", f"file: at most {limit} bytes are taken", "file")
 
 
 def _parse(form: FormData, model: str) -> TranscriptionRequest:

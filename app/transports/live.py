@@ -1,131 +1,28 @@
 """`/v1/live`: live video over a WebSocket, a thin shell around a session."""
 
-import asyncio
-import logging
-from collections import deque
-from collections.abc import Sequence
-from contextlib import suppress
-
 import msgspec
-from aiolimiter import AsyncLimiter
 from starlette.websockets import WebSocket
 
-from app.gateway import Gateway, TooManySessions, gateway_of
-from app.live.session import Effect, End, LiveSession, Picture, Say, error_event
-from app.realtime.lines import Lines
-from app.realtime.runner import POLICY_VIOLATION
-from app.realtime.session import INTERNAL_ERROR, TRY_AGAIN_LATER
+from app.gateway import TooManySessions, gateway_of
+from app.live.runner import LiveRunner
+from app.live.session import LiveSession, Picture, error_event
+from app.realtime.session import TRY_AGAIN_LATER
 from app.transports.websocket import WebSocketConnection, admit
-from pipelines.effects import OpenStream, Push, Show, StreamOutput
-from pipelines.restyle import SERVICE
-from workers.lifetime import run_together
 
-log = logging.getLogger(__name__)
 
-NORMAL_CLOSURE = 1000
-MAX_QUEUED_EVENTS = 256
-"""With more events than this waiting to be sent, the client's messages are not read."""
+class _LiveSocket(WebSocketConnection):
+    async def show(self, picture: Picture) -> None:
+        await self.send_binary(picture.encode())
 
 
 async def live(websocket: WebSocket) -> None:
     """Serve one client."""
-    connection = await admit(websocket)
-    if connection is None:
+    if not await admit(websocket):
         return
-    gateway = gateway_of(websocket)
+    connection, gateway = _LiveSocket(websocket), gateway_of(websocket)
     try:
         with gateway.session("live"):
-            await _Runner(connection, gateway).run()
+            await LiveRunner(LiveSession(), connection, gateway).run()
     except TooManySessions as error:
         await connection.send(msgspec.json.encode(error_event("server_full", str(error))))
         await connection.close(TRY_AGAIN_LATER, str(error))
-
-
-class _Finished(Exception):
-    """The session is over."""
-
-
-class _Runner:
-    """One session on one connection. Of pictures that the client does not take in time only the latest is kept."""
-
-    def __init__(self, connection: WebSocketConnection, gateway: Gateway) -> None:
-        settings = gateway.settings
-        self._connection = connection
-        self._session = LiveSession()
-        self._limiter = AsyncLimiter(settings.events_per_s, 1.0)
-        self._idle_timeout_s, self._send_timeout_s = settings.idle_timeout_s, settings.send_timeout_s
-        self._max_s = settings.session_max_s
-        self._outputs: asyncio.Queue[StreamOutput] = asyncio.Queue()
-        self._lines = Lines(gateway.streams, self._hear, settings.recovery_timeout_s)
-        self._waiting: deque[Say | Picture | End] = deque()
-        self._changed = asyncio.Condition()
-
-    async def run(self) -> None:
-        """Serve the client until one side is done."""
-        code, reason = NORMAL_CLOSURE, ""
-        try:
-            async with asyncio.timeout(self._max_s):
-                await run_together(self._read(), self._listen(), self._send())
-        except (ConnectionError, _Finished):
-            pass
-        except TimeoutError:
-            code, reason = POLICY_VIOLATION, "the client was silent, or read nothing, for too long"
-        except Exception:
-            log.exception("a live session failed")
-            code, reason = INTERNAL_ERROR, "internal error"
-        finally:
-            self._lines.close()
-        with suppress(ConnectionError):
-            await self._connection.close(code, reason)
-
-    def _hear(self, _: str, output: StreamOutput) -> None:
-        self._outputs.put_nowait(output)
-
-    async def _read(self) -> None:
-        while True:
-            async with asyncio.timeout(self._idle_timeout_s):
-                message = await self._connection.receive()
-            if message is None:
-                raise _Finished
-            await self._limiter.acquire()
-            await self._carry_out(self._session.receive(message))
-            async with self._changed:
-                await self._changed.wait_for(lambda: len(self._waiting) < MAX_QUEUED_EVENTS)
-
-    async def _listen(self) -> None:
-        while True:
-            await self._carry_out(self._session.on_output(await self._outputs.get()))
-
-    async def _carry_out(self, effects: Sequence[Effect]) -> None:
-        for effect in effects:
-            match effect:
-                case OpenStream() | Push():
-                    self._lines.perform(SERVICE, effect)
-                case Show():
-                    await self._lines.show(SERVICE, effect)
-                case Say() | Picture() | End():
-                    await self._put(effect)
-
-    async def _put(self, effect: Say | Picture | End) -> None:
-        async with self._changed:
-            last = self._waiting[-1] if self._waiting else None
-            if isinstance(effect, Picture) and isinstance(last, Picture):
-                self._waiting[-1] = Picture(effect.pts, effect.data, effect.dropped + last.dropped + 1)
-            else:
-                self._waiting.append(effect)
-            self._changed.notify_all()
-
-    async def _send(self) -> None:
-        while True:
-            async with self._changed:
-                await self._changed.wait_for(lambda: self._waiting)
-                effect = self._waiting.popleft()
-                self._changed.notify_all()
-            async with asyncio.timeout(self._send_timeout_s):
-                match effect:
-                    case Say(event):
-                        await self._connection.send(msgspec.json.encode(event))
-                    case Picture():
-                        await self._connection.send_binary(effect.encode())
-                    case End():
-                        raise _Finished

@@ -1,27 +1,20 @@
 """`/v1/realtime` over a WebSocket: a thin shell around a session."""
 
 import asyncio
-import time
 from collections.abc import Awaitable
 from contextlib import suppress
 
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from app.auth import SUBPROTOCOL
+from app.auth import SUBPROTOCOL, kept_session
 from app.errors import error_response
 from app.gateway import TooManySessions, gateway_of
-from app.metrics import SessionMetrics
-from app.realtime.conversation_session import ConversationSession, new_conversation
-from app.realtime.runner import Bounds, Runner
-from app.realtime.session import TRY_AGAIN_LATER, Limits, Session
-from app.realtime.transcription_session import TranscriptionSession, new_transcription
-from app.settings import Settings
+from app.realtime.opening import DEFAULT_MODEL, Wish, open_session, read_wish
+from app.realtime.session import TRY_AGAIN_LATER
 
 MAX_MESSAGE_BYTES = 24 * 2**20
 """Above the largest append, so that one too large is answered with an error that says so."""
-DEFAULT_MODEL = "millstream"
-MAX_MODEL_NAME = 128
 CLOSE_TIMEOUT_S = 1.0
 """A client that does not read cannot be told why; it is cut off after so long."""
 
@@ -59,42 +52,33 @@ class WebSocketConnection:
                     await self._websocket.close(code, reason[:120])
 
 
-async def admit(websocket: WebSocket) -> WebSocketConnection | None:
-    """The connection of a client that may connect; others are told why not."""
-    refusal = gateway_of(websocket).gatekeeper.refusal(websocket)
+async def admit(websocket: WebSocket) -> bool:
+    """Accept the connection of a client that may connect; others are told why not."""
+    refusal = await gateway_of(websocket).gatekeeper.refusal(websocket)
     if refusal is not None:
         await websocket.send_denial_response(error_response(refusal))
-        return None
+        return False
     await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in websocket.scope["subprotocols"] else None)
-    return WebSocketConnection(websocket)
+    return True
 
 
 async def realtime(websocket: WebSocket) -> None:
     """Serve one Realtime session."""
-    connection = await admit(websocket)
-    if connection is None:
+    if not await admit(websocket):
         return
-    gateway = gateway_of(websocket)
-    settings = gateway.settings
-    bounds = Bounds(settings.events_per_s, settings.send_timeout_s, settings.recovery_timeout_s)
-    session = _session(websocket, settings)
+    connection, gateway = WebSocketConnection(websocket), gateway_of(websocket)
+    session = open_session(_wish(websocket), gateway.settings, tracks=False)
     try:
         with gateway.session("websocket"):
-            await Runner(
-                session,
-                connection,
-                gateway.streams,
-                SessionMetrics(gateway.metrics),
-                bounds,
-            ).run()
+            await gateway.runner(session, connection).run()
     except TooManySessions as error:
         await connection.send(msgspec.json.encode(session.fault("server_full", str(error)).event))
         await connection.close(TRY_AGAIN_LATER, str(error))
 
 
-def _session(websocket: WebSocket, settings: Settings) -> Session:
-    limits, now = Limits(settings.session_max_s, settings.idle_timeout_s), time.time()
-    if websocket.query_params.get("intent") == "transcription":
-        return TranscriptionSession(new_transcription(settings.transcriber, now), limits)
-    model = websocket.query_params.get("model", DEFAULT_MODEL)[:MAX_MODEL_NAME]
-    return ConversationSession(new_conversation(model, settings.transcriber, now), limits)
+def _wish(websocket: WebSocket) -> Wish:
+    kept = kept_session(websocket)
+    if kept is not None:
+        return read_wish(kept)
+    transcription = websocket.query_params.get("intent") == "transcription"
+    return Wish(websocket.query_params.get("model", DEFAULT_MODEL), transcription)

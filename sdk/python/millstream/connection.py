@@ -1,85 +1,96 @@
-"""A connection to a server's Realtime protocol: JSON events in both directions."""
+"""WebSocket connections to a server."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
+from millstream.errors import Dropped, ServerError
+from millstream.protocol.base import Message
 
-class ServerError(Exception):
-    """The server refused something or ended the session. `param` names the field at fault, if there is one."""
-
-    def __init__(self, message: str, code: str | None = None, param: str | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.param = param
+DEFAULT_URL = "http://127.0.0.1:8000"
+CLOSE_TIMEOUT_S = 2.0
+MAX_MESSAGE_BYTES = 64 * 2**20
+"""Far above what a server sends."""
+GOING_AWAY, NO_CODE, ABNORMAL, INTERNAL_ERROR, RESTART, TRY_LATER = 1001, 1005, 1006, 1011, 1012, 1013
+DROPS = frozenset({GOING_AWAY, NO_CODE, ABNORMAL, INTERNAL_ERROR, RESTART, TRY_LATER})
+"""Close codes after which a new connection may help (RFC 6455, section 7.4.1, and its registry)."""
+BUSY = frozenset({429, 502, 503, 504})
+"""HTTP statuses that are likely to pass."""
 
 
 class Connection:
-    """Events of a protocol, as dictionaries, and binary messages. Every method raises ServerError once the connection
-    is closed.
+    """Messages in both directions. Methods raise ServerError once the connection is closed: Dropped, if a new one may
+    help.
     """
 
     def __init__(self, websocket: ClientConnection) -> None:
         self._websocket = websocket
 
-    async def send(self, event: dict[str, Any]) -> None:
-        """Send an event. Waits while the server takes no more."""
-        await self._send(json.dumps(event))
-
-    async def send_binary(self, message: bytes) -> None:
-        """Send a binary message. Waits while the server takes no more."""
-        await self._send(message)
-
-    async def receive(self) -> dict[str, Any]:
-        """The next event, where a server sends nothing else."""
-        event: dict[str, Any] = json.loads(await self._receive())
-        return event
-
-    async def receive_any(self) -> dict[str, Any] | bytes:
-        """The next event or binary message."""
-        message = await self._receive()
-        return message if isinstance(message, bytes) else json.loads(message)
-
-    async def _send(self, message: str | bytes) -> None:
+    async def send(self, message: Message) -> None:
+        """Send a message. Waits while the server takes no more."""
         try:
             await self._websocket.send(message)
         except ConnectionClosed as closed:
-            raise ServerError(f"the connection closed: {closed}") from closed
+            raise _closing(closed) from closed
 
-    async def _receive(self) -> str | bytes:
+    async def receive(self) -> Message:
+        """The next message."""
         try:
             return await self._websocket.recv()
         except ConnectionClosed as closed:
-            raise ServerError(f"the connection closed: {closed}") from closed
+            raise _closing(closed) from closed
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._websocket.close()
 
 
-@asynccontextmanager
-async def connected(url: str, path: str, api_key: str | None) -> AsyncIterator[Connection]:
-    """Connect to the server at `url`. Raises OSError if it cannot be reached, ServerError if it refuses, ValueError if
-    the URL is none.
-    """
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    endpoint = f"{url.replace('http', 'ws', 1).rstrip('/')}{path}"
+class Connector:
+    """Connects to the server at `url`."""
+
+    def __init__(self, url: str, api_key: str | None) -> None:
+        self._url = url
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+
+    async def connect(self, path: str) -> Connection:
+        """Connect. Raises OSError if the server cannot be reached, ServerError if it refuses, ValueError if the URL is
+        none.
+        """
+        endpoint = f"{self._url.replace('http', 'ws', 1).rstrip('/')}{path}"
+        try:
+            websocket = await connect(
+                endpoint,
+                additional_headers=self._headers,
+                max_size=MAX_MESSAGE_BYTES,
+                compression=None,
+                close_timeout=CLOSE_TIMEOUT_S,
+            )
+        except InvalidURI:
+            message = f"the URL of a server begins with http:// or https://, but this is {self._url!r}"
+            raise ValueError(message) from None
+        except InvalidHandshake as error:
+            raise _refusal(error) from error
+        return Connection(websocket)
+
+
+def refusal(status: int, body: bytes) -> ServerError:
+    """What the server says to a request that it does not grant."""
+    kind = Dropped if status in BUSY else ServerError
     try:
-        websocket = await connect(endpoint, additional_headers=headers, max_size=None, compression=None)
-    except InvalidURI:
-        raise ValueError(f"the URL of a server begins with http:// or https://, but this is {url!r}") from None
-    except InvalidHandshake as error:
-        raise _refusal(error) from error
-    async with websocket:
-        yield Connection(websocket)
+        detail = json.loads(body)["error"]
+        return kind(detail["message"], detail["code"], detail["param"])
+    except (ValueError, LookupError, TypeError):
+        return kind(f"the server refused the connection: HTTP {status}")
 
 
 def _refusal(error: InvalidHandshake) -> ServerError:
-    """What the server says to a client that it does not let in."""
-    if not isinstance(error, InvalidStatus):
-        return ServerError(f"what answers is no Millstream server: {error}")
-    try:
-        detail = json.loads(error.response.body)["error"]
-        return ServerError(detail["message"], detail["code"], detail["param"])
-    except (ValueError, LookupError, TypeError):
-        return ServerError(f"the server refused the connection: HTTP {error.response.status_code}")
+    if isinstance(error, InvalidStatus):
+        return refusal(error.response.status_code, bytes(error.response.body))
+    return Dropped(f"what answers is no Millstream server: {error}")
+
+
+def _closing(closed: ConnectionClosed) -> ServerError:
+    code = closed.rcvd.code if closed.rcvd else ABNORMAL
+    kind = Dropped if code in DROPS else ServerError
+    return kind(f"the connection closed: {closed}")

@@ -1,86 +1,120 @@
-"""Live conversation over the Realtime protocol."""
+"""Live conversation."""
 
-import base64
-from collections.abc import AsyncIterator
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from millstream.audio_input import appends, heard
-from millstream.connection import Connection, ServerError, connected
-from millstream.events import ConversationEvent, Refused, ReplyAudio, ReplyDone, ReplyStarted, ReplyText
+from millstream.connection import DEFAULT_URL, Connector
+from millstream.events import ConversationEvent, ToolCall, ToolResult
+from millstream.flow import Source, flow
+from millstream.protocol.conversation import ConversationProtocol
+from millstream.reconnection import RECONNECT, Reconnect
+from millstream.session import Session, opened
+from millstream.tools import Tool, tools_by_name
+
+log = logging.getLogger("millstream")
 
 SERVER_VAD = {"type": "server_vad"}
 """The server ends a turn after half a second of silence."""
+TOOL_TIMEOUT_S = 60.0
 _PCM = {"type": "audio/pcm", "rate": 24_000}
 
 
-class Conversation:
-    """A live conversation: send audio, iterate over events. Both may happen at once, in different tasks.
+class Conversation(Session[ConversationProtocol, ConversationEvent]):
+    """A live conversation: send audio, iterate over events. Both may happen at once, in different tasks; events that
+    nobody reads hold the sender up.
 
     While a reply plays, the user may begin to speak: at `SpeechStarted` stop the playback, and if it was cut short tell
     with `truncate` how much of it was heard.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(
+        self,
+        protocol: ConversationProtocol,
+        connector: Connector,
+        reconnect: Reconnect | None,
+        tools: dict[str, Tool],
+    ) -> None:
+        super().__init__(protocol, connector, reconnect)
+        self._tools = tools
 
     async def send(self, pcm: bytes) -> None:
         """Send 24 kHz mono little-endian int16 audio. Waits while the server takes no more."""
-        for event in appends(pcm):
-            await self._connection.send(event)
+        self._protocol.append(pcm)
+        await self._send()
+
+    def hear(self, audio: Source[bytes]) -> AsyncIterator[ConversationEvent]:
+        """Send all of the audio while iterating over the events, which go on after it."""
+        return self._beside(self._send_all(audio))
+
+    async def send_text(self, text: str, **fields: Any) -> None:
+        """Say something in writing, and ask for a reply; `fields` as for `respond`."""
+        self._protocol.write(text)
+        await self.respond(**fields)
+
+    async def respond(self, instructions: str | None = None, **fields: Any) -> None:
+        """Ask for a reply now, for instance to be greeted. `instructions` take the place of the session's for this one;
+        `fields` are others of the protocol's `response` object, such as `conversation="none"`.
+        """
+        self._protocol.ask({**_given(instructions=instructions), **fields})
+        await self._send()
 
     async def commit(self) -> None:
         """End the user's turn and ask for a reply; needed only with `turn_detection=None`."""
-        await self._connection.send({"type": "input_audio_buffer.commit"})
-        await self._connection.send({"type": "response.create"})
+        self._protocol.commit()
+        await self._send()
+
+    async def tool_result(self, call: str, output: str) -> None:
+        """Answer a `ToolCall`. When all calls of a reply are answered, another is asked for."""
+        self._protocol.result(call, output)
+        await self._send()
 
     async def truncate(self, item: str, played_s: float) -> None:
-        """Say that only the first `played_s` seconds of a reply's audio were played."""
-        end_ms = int(played_s * 1_000)
-        event = {"type": "conversation.item.truncate", "item_id": item, "content_index": 0, "audio_end_ms": end_ms}
-        await self._connection.send(event)
+        """Say that only the first `played_s` seconds of a reply's audio were played. Of an item of before a
+        reconnection the server has no audio; it stays as it is.
+        """
+        self._protocol.truncate(item, int(played_s * 1_000))
+        await self._send()
 
     async def cancel(self) -> None:
         """Stop the reply that is being made."""
-        await self._connection.send({"type": "response.cancel"})
+        self._protocol.cancel()
+        await self._send()
 
     async def update(self, session: dict[str, Any]) -> None:
         """Change `session` of the Realtime protocol."""
-        await self._connection.send({"type": "session.update", "session": {"type": "realtime", **session}})
+        self._protocol.update(session)
+        await self._send()
 
-    async def __aiter__(self) -> AsyncIterator[ConversationEvent]:
-        """Events in order, until the connection is closed. Raises ServerError when the server closes it."""
-        while True:
-            event = _event(await self._connection.receive())
-            if event is not None:
-                yield event
+    async def _next(self) -> ConversationEvent | None:
+        event = await super()._next()
+        if isinstance(event, ToolCall):
+            tool = self._tools.get(event.name)
+            if tool is not None and tool.handler is not None:
+                self._spawn(self._call(tool, event))
+        return event
 
+    async def _call(self, tool: Tool, call: ToolCall) -> None:
+        try:
+            async with asyncio.timeout(TOOL_TIMEOUT_S):
+                output, failed = await tool.call(call.arguments), False
+        except Exception as error:
+            log.exception("the tool %s failed", tool.name)
+            output, failed = f"{type(error).__name__}: {error}", True
+        self._protocol.events.append(ToolResult(call.call, call.name, output, failed))
+        self._protocol.result(call.call, output)
+        await self._send_aside()
 
-def _event(message: dict[str, Any]) -> ConversationEvent | None:
-    match message["type"]:
-        case "response.created":
-            return ReplyStarted(message["response"]["id"])
-        case "response.output_audio_transcript.delta" | "response.output_text.delta":
-            return ReplyText(message["item_id"], message["delta"])
-        case "response.output_audio.delta":
-            return ReplyAudio(message["item_id"], base64.b64decode(message["delta"]))
-        case "response.done":
-            return _done(message["response"])
-        case "error":
-            error = message["error"]
-            return Refused(error["code"], error["message"], error["param"])
-    return heard(message)
-
-
-def _done(response: dict[str, Any]) -> ReplyDone:
-    details = response.get("status_details") or {}
-    problem = (details.get("error") or {}).get("message") or details.get("reason")
-    return ReplyDone(response["id"], response["status"], problem)
+    async def _send_all(self, audio: Source[bytes]) -> None:
+        async for pcm in flow(audio):
+            await self.send(pcm)
 
 
 @asynccontextmanager
 async def converse(
-    url: str = "http://127.0.0.1:8000",
+    url: str = DEFAULT_URL,
     *,
     api_key: str | None = None,
     instructions: str | None = None,
@@ -88,26 +122,32 @@ async def converse(
     speed: float | None = None,
     language: str | None = None,
     turn_detection: dict[str, Any] | None = SERVER_VAD,
+    tools: Sequence[Tool | Callable[..., Any]] = (),
+    text_only: bool = False,
+    reconnect: Reconnect | None = RECONNECT,
 ) -> AsyncIterator[Conversation]:
-    """Open a spoken conversation on the server at `url`, with 24 kHz audio in both directions.
+    """Open a conversation on the server at `url`, with 24 kHz audio in both directions.
 
-    `turn_detection` is the protocol's object; with None turns end when `commit` says so. `language` is the user's (ISO
-    639-1). Raises OSError if the server cannot be reached, ServerError if it refuses the connection or an option.
+    `instructions` say what the assistant is. `voice` and `speed` are its own, `language` is the user's (ISO 639-1).
+    `turn_detection` is the protocol's object; with None turns end when `commit` says so. `tools` are functions that the
+    model may call, see `Tool`; those with a handler are called and answered while events are iterated over. With
+    `text_only` replies are written.
+
+    When the connection drops, the conversation is told anew over another one: the text of what was said, the audio of
+    which there is none yet. A reply in progress ends as `failed`. `reconnect=None` ends the session instead.
+
+    Raises OSError if the server cannot be reached, ServerError if it refuses the connection or an option, TypeError for
+    a function that cannot be a tool.
     """
+    named = tools_by_name(tools)
     audio_input = {"format": _PCM, "transcription": _given(language=language), "turn_detection": turn_detection}
-    audio_output = {"format": _PCM, **_given(voice=voice, speed=speed)}
     session = {
-        "output_modalities": ["audio"],
-        "audio": {"input": audio_input, "output": audio_output},
-        **_given(instructions=instructions),
+        "output_modalities": ["text" if text_only else "audio"],
+        "audio": {"input": audio_input, "output": {"format": _PCM, **_given(voice=voice, speed=speed)}},
+        **_given(instructions=instructions, tools=[tool.definition for tool in named.values()] or None),
     }
-    async with connected(url, "/v1/realtime", api_key) as connection:
-        conversation = Conversation(connection)
-        await conversation.update(session)
-        while (message := await connection.receive())["type"] != "session.updated":
-            if message["type"] == "error":
-                error = message["error"]
-                raise ServerError(error["message"], error["code"], error["param"])
+    protocol = ConversationProtocol(session, reconnect.keep_s if reconnect else 0.0)
+    async with opened(Conversation(protocol, Connector(url, api_key), reconnect, named)) as conversation:
         yield conversation
 
 

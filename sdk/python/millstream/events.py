@@ -1,6 +1,19 @@
-"""What transcriptions and conversations tell their user."""
+"""What sessions tell their user. Items and replies are named by ids; whatever begins also ends: an item with `Final` or
+`TranscriptFailed`, a reply with `ReplyDone`, whatever becomes of the connection.
+"""
 
 from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Reconnected:
+    """The connection had dropped, and the session goes on over a new one. What is lost: `lost_s` seconds of audio that
+    have no transcript and were too long ago to be sent again; `lost_pictures` that were sent and not answered for.
+    """
+
+    lost_s: float = 0.0
+    lost_pictures: int = 0
 
 
 @dataclass(frozen=True)
@@ -20,6 +33,13 @@ class SpeechStopped:
 
 
 @dataclass(frozen=True)
+class Committed:
+    """An item was made of the audio; its transcript follows."""
+
+    item: str
+
+
+@dataclass(frozen=True)
 class Partial:
     """Text to append to the item's transcript so far."""
 
@@ -29,24 +49,27 @@ class Partial:
 
 @dataclass(frozen=True)
 class Final:
-    """The item's transcript; where it differs from the partial text, it is right. `seconds` is the audio's length."""
+    """The item's transcript; where it differs from the partial text, it is right. `seconds` is the audio's length,
+    `language` what was recognised (ISO 639-1), if the recogniser tells.
+    """
 
     item: str
     text: str
     seconds: float
+    language: str | None = None
 
 
 @dataclass(frozen=True)
 class TranscriptFailed:
-    """The item has no transcript."""
+    """The item has no transcript. With the code `connection_lost` its audio is heard again as another item."""
 
     item: str
     code: str
     message: str
 
 
-Heard = SpeechStarted | SpeechStopped | Partial | Final | TranscriptFailed
-Event = Heard
+Heard = SpeechStarted | SpeechStopped | Committed | Partial | Final | TranscriptFailed
+Event = Heard | Reconnected
 """What a transcription yields."""
 
 
@@ -63,6 +86,7 @@ class ReplyText:
 
     item: str
     delta: str
+    response: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,6 +95,38 @@ class ReplyAudio:
 
     item: str
     pcm: bytes
+    response: str = ""
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """The model calls a tool with arguments that fit its schema. A tool without a handler is yours to answer:
+    `conversation.tool_result(call, output)`.
+    """
+
+    call: str
+    name: str
+    arguments: dict[str, Any]
+    response: str = ""
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """What a tool's handler gave, as the model is told; `failed` if it raised an exception or took too long."""
+
+    call: str
+    name: str
+    output: str
+    failed: bool
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of the language model: what it read, how much of that was cached, and what it wrote."""
+
+    input: int
+    cached: int
+    output: int
 
 
 @dataclass(frozen=True)
@@ -80,6 +136,7 @@ class ReplyDone:
     response: str
     status: str
     problem: str | None
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +148,15 @@ class Refused:
     param: str | None
 
 
-ConversationEvent = Heard | ReplyStarted | ReplyText | ReplyAudio | ReplyDone | Refused
+@dataclass(frozen=True)
+class Forgotten:
+    """The item is no longer part of the conversation: there were too many."""
+
+    item: str
+
+
+Said = ReplyStarted | ReplyText | ReplyAudio | ReplyDone | ToolCall | ToolResult
+ConversationEvent = Heard | Said | Forgotten | Refused | Reconnected
 """What a conversation yields."""
 
 
@@ -126,5 +191,5 @@ class Unreadable:
     message: str
 
 
-RestylingEvent = Restyled | Unchanged | Held | Unreadable
+RestylingEvent = Restyled | Unchanged | Held | Unreadable | Reconnected
 """What restyling yields."""
