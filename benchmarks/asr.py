@@ -24,17 +24,19 @@ from benchmarks.report import arguments, configuration, percentile, report
 from models.asr.fastconformer.checkpoint import load
 from models.asr.fastconformer.config import FRAME_S, Config, EncoderConfig
 from models.asr.fastconformer.ctc import CtcDecoder
+from models.asr.fastconformer.decoder import Decoder
+from models.asr.fastconformer.decoders import make_decoder
 from models.asr.fastconformer.network import FastConformer
 from models.asr.fastconformer.streaming import StreamingEncoder, chunk_mels
 from models.asr.fastconformer.streaming_frontend import StreamingFrontend
 from models.audio import AudioRing
 from models.catalog import ensure
-from models.linear import pack
+from models.linear import fastest_dtype, pack
 
 LARGE = Config(1024, EncoderConfig(layers=17, width=512, heads=8, feedforward=2048))
 """`stt_en_fastconformer_hybrid_large_streaming_multi`: 109M parameters."""
 SMALL = "fastconformer-small"
-DTYPE = torch.bfloat16
+DTYPE = fastest_dtype()
 THREADS = 2
 BATCH = 32
 CAPACITY = 192
@@ -68,12 +70,14 @@ def main() -> None:
         _compare(ours, theirs, batch, rounds)
     _growth(ours, rounds)
     report("asr.state", ours.bytes_per_slot / 1e6, "MB", of="one stream, whatever its length")
-    whole = _Recogniser(ours, FastConformer(LARGE))
+    large = FastConformer(LARGE)
+    whole = _Recogniser(ours, large, CtcDecoder(large, CAPACITY, DTYPE))
     _frontend(whole, rounds)
     _realtime(whole, quick)
     torch.set_num_threads(1)
-    network, _ = load(ensure(SMALL, Settings().cache_dir))
-    small = _Recogniser(StreamingEncoder(network, 1, DTYPE), network)
+    checkpoint = load(ensure(SMALL, Settings().cache_dir))
+    network = checkpoint.network
+    small = _Recogniser(StreamingEncoder(network, 1, DTYPE), network, make_decoder(checkpoint, 1, DTYPE))
     small.begin(1)
     times = _times([small.step], 10 * rounds)[0]
     details = {"checkpoint": SMALL, "layers": network.config.encoder.layers, "width": network.config.encoder.width}
@@ -192,11 +196,10 @@ def _growth(encoder: StreamingEncoder, rounds: int) -> None:
 
 
 class _Recogniser:
-    """Audio to tokens: front end, encoder and CTC decoding of one chunk of every stream."""
+    """Audio to tokens: front end, encoder and decoding of one chunk of every stream."""
 
-    def __init__(self, encoder: StreamingEncoder, network: FastConformer) -> None:
-        self._encoder = encoder
-        self._decoder = CtcDecoder(network, CAPACITY, DTYPE)
+    def __init__(self, encoder: StreamingEncoder, network: FastConformer, decoder: Decoder) -> None:
+        self._encoder, self._decoder = encoder, decoder
         self._frontend = StreamingFrontend(network.config.frontend)
         samples = 16_000
         self._ring = AudioRing(CAPACITY, samples)

@@ -25,6 +25,7 @@ from models.diffusion.options import Denoising, Filter, Guidance
 from models.diffusion.schedule import Schedule
 from models.diffusion.similarity import SimilarityFilter
 from models.diffusion.stream_batch import StreamBatch
+from models.linear import fastest_dtype
 from workers.settings import CommonSettings
 
 SIZE = 256
@@ -34,7 +35,7 @@ STAGES = (32, 45)
 FOUR_STAGES = (0, 16, 32, 45)
 SESSIONS = 4
 SCALE = 1.4
-DTYPE = torch.bfloat16
+DTYPE = fastest_dtype()
 THREADS = 2
 STILL_FRAMES = 200
 

@@ -16,6 +16,7 @@ from app.settings import Settings
 from benchmarks.report import arguments, configuration, report
 from models.base import Message, Output
 from models.catalog import ensure
+from models.linear import smallest_dtype
 from models.lm import weights
 from models.lm.config import DecoderConfig
 from models.lm.conversion import huggingface_form
@@ -29,7 +30,7 @@ LONG_PROMPT_TOKENS = 1500
 TOPICS = (
     "river castle robot garden violin desert pirate winter mountain island dragon kitchen rocket forest mirror storm"
 )
-DTYPE = torch.bfloat16
+DTYPE = smallest_dtype()
 THREADS = 1
 """As a worker of the CPU profile."""
 

@@ -14,14 +14,15 @@ from tests.server import Server, running_server
 from workers.broker.connection import connect
 
 DATA = Path(__file__).parent / "data"
-SHARED_SERVERS = {"server", "guarded_server"}
+SHARED_SERVERS = {"server", "guarded_server", "painter"}
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run in parallel, a file's tests stay together, and those of a shared server too."""
+    """Run in parallel, a file's tests stay together, and those of a shared server too. xdist reads the marks next."""
     for item in items:
         shared = SHARED_SERVERS.intersection(getattr(item, "fixturenames", ()))
-        item.add_marker(pytest.mark.xdist_group(next(iter(shared), str(item.path))))
+        item.add_marker(pytest.mark.xdist_group(min(shared, default=str(item.path))))
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,8 @@ import asyncio
 import wave
 from pathlib import Path
 
-from app.audio_out import BYTES_PER_S, Cut, Playback, WavFile
+from app.audio_out import WavFile
+from millstream.playback import BYTES_PER_S, Cut
 
 
 class Clock:
@@ -29,58 +30,57 @@ def played(path: Path) -> bytes:
 
 
 def test_all_is_played(tmp_path: Path) -> None:
-    sink = WavFile(tmp_path / "a.wav")
-    playback = Playback(sink)
-    playback.play("item", audio(1))
-    playback.play("item", audio(2, 2))
-    asyncio.run(sink.finish())
-    sink.close()
+    playback = WavFile(tmp_path / "a.wav")
+    playback.play(audio(1), "item")
+    playback.play(audio(2, 2), "item")
+    asyncio.run(playback.finish())
+    playback.close()
     assert played(tmp_path / "a.wav") == audio(1) + audio(2, 2)
 
 
 def test_interrupted(tmp_path: Path) -> None:
-    clock, sink = Clock(), WavFile(tmp_path / "a.wav")
-    playback = Playback(sink, clock)
-    playback.play("item", audio(1))
+    clock = Clock()
+    playback = WavFile(tmp_path / "a.wav", clock)
+    playback.play(audio(1), "item")
     clock.now += 0.25
-    playback.play("item", audio(1))
+    playback.play(audio(1), "item")
     clock.now += 0.5
     assert playback.stop() == [Cut("item", 0.75)]
-    playback.play("item", audio(1))
+    playback.play(audio(1), "item")
     assert playback.stop() == []
-    playback.play("next", audio(0.5, 2))
-    sink.close()
+    playback.play(audio(0.5, 2), "next")
+    playback.close()
     assert played(tmp_path / "a.wav") == audio(0.75) + audio(0.5, 2)
 
 
 def test_what_was_played_to_its_end_is_not_cut(tmp_path: Path) -> None:
-    clock, sink = Clock(), WavFile(tmp_path / "a.wav")
-    playback = Playback(sink, clock)
-    playback.play("item", audio(1))
+    clock = Clock()
+    playback = WavFile(tmp_path / "a.wav", clock)
+    playback.play(audio(1), "item")
     clock.now += 1.5
     assert playback.stop() == []
-    sink.close()
+    playback.close()
     assert played(tmp_path / "a.wav") == audio(1)
 
 
 def test_a_gap_between_pieces_is_not_played_time(tmp_path: Path) -> None:
-    clock, sink = Clock(), WavFile(tmp_path / "a.wav")
-    playback = Playback(sink, clock)
-    playback.play("item", audio(1))
+    clock = Clock()
+    playback = WavFile(tmp_path / "a.wav", clock)
+    playback.play(audio(1), "item")
     clock.now += 3
-    playback.play("item", audio(1))
+    playback.play(audio(1), "item")
     clock.now += 0.5
     assert playback.stop() == [Cut("item", 1.5)]
 
 
 def test_two_items_interrupted(tmp_path: Path) -> None:
-    clock, sink = Clock(), WavFile(tmp_path / "a.wav")
-    playback = Playback(sink, clock)
-    playback.play("first", audio(1))
-    playback.play("second", audio(1, 2))
+    clock = Clock()
+    playback = WavFile(tmp_path / "a.wav", clock)
+    playback.play(audio(1), "first")
+    playback.play(audio(1, 2), "second")
     clock.now += 0.5
     assert playback.stop() == [Cut("first", 0.5), Cut("second", 0.0)]
-    sink.close()
+    playback.close()
     assert played(tmp_path / "a.wav") == audio(0.5)
 
 

@@ -1,5 +1,8 @@
+import asyncio
+
 import pytest
 from pydantic import SecretStr
+from redis.asyncio import Redis
 from starlette.requests import HTTPConnection
 
 from app.auth import Gatekeeper
@@ -18,7 +21,8 @@ def refusal(
     allowed_origins: tuple[str, ...] = (),
     **headers: str,
 ) -> str | None:
-    error = Gatekeeper(keys, allowed_origins).refusal(connection(subprotocols, **headers))
+    gatekeeper = Gatekeeper(Redis(), keys, allowed_origins)
+    error = asyncio.run(gatekeeper.refusal(connection(subprotocols, **headers)))
     return str(error) if error else None
 
 

@@ -1,3 +1,4 @@
+from collections import Counter
 from types import SimpleNamespace
 from typing import cast
 
@@ -37,7 +38,7 @@ def worker_text(worker: str, used: int, steps: int = 0) -> str:
     metrics = WorkerMetrics(worker, "listen")
     model = cast(StreamModel, SimpleNamespace(name="whisper"))
     for _ in range(steps):
-        metrics.stepped(model, Batch(0, "final", (0, 1), (0.1, 0.2), (-0.1, 0.1)), 0.25)
+        metrics.stepped(model, Batch(0, "final", (0, 1), (0.1, 0.2), (-0.1, 0.1)), 0.25, Counter())
     return metrics.render(used, 16).decode()
 
 
@@ -69,6 +70,22 @@ def test_without_workers_the_gateway_speaks_for_itself() -> None:
     metrics = GatewayMetrics()
     metrics.sessions.labels("websocket").inc()
     assert parsed(metrics.render([]))[sample("millstream_sessions", door="websocket")] == 1
+
+
+def test_calls_are_counted_when_they_end() -> None:
+    metrics = GatewayMetrics()
+    metrics.heard(received=100, lost=3, late=1)
+    metrics.heard(received=50, lost=0, late=0)
+    metrics.call_ended("completed", 0.03)
+    metrics.call_ended("unconnected", None)
+    samples = parsed(metrics.render([]))
+    kinds = {kind: samples[sample("millstream_rtp_packets_total", kind=kind)] for kind in ("received", "lost", "late")}
+    assert kinds == {"received": 150, "lost": 3, "late": 1}
+    assert samples[sample("millstream_calls_ended_total", outcome="completed")] == 1
+    assert samples[sample("millstream_calls_ended_total", outcome="unconnected")] == 1
+    assert samples[sample("millstream_call_round_trip_seconds_count")] == 1
+    assert samples[sample("millstream_call_round_trip_seconds_bucket", le="0.05")] == 1
+    assert samples[sample("millstream_call_round_trip_seconds_bucket", le="0.025")] == 0
 
 
 def test_error_events_are_counted_by_code() -> None:

@@ -186,7 +186,7 @@ async def test_client_that_never_reads(guarded_server: Server) -> None:
     async with calling(guarded_server, KEY) as neighbour, _deaf(guarded_server, KEY):
         await neighbour.heard.wait("session.created")
         await until(lambda: sessions(guarded_server, KEY) == 2)
-        await until(lambda: sessions(guarded_server, KEY) == 1)
+        await until(lambda: sessions(guarded_server, KEY) == 1, timeout_s=30)
         await assert_transcribes(neighbour)
     await idle(guarded_server, KEY)
 
@@ -206,7 +206,7 @@ async def _deaf(server: Server, key: str | None = None) -> AsyncIterator[None]:
     """A client that makes the server answer with megabytes and reads none of it."""
     narrow = socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])))
     narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-    url = f"{server.realtime_url}/realtime"
+    url = f"{server.realtime_url}/realtime?intent=transcription"
     headers = {"Authorization": f"Bearer {key}"} if key else None
     async with connect(url, sock=narrow, additional_headers=headers, max_queue=1, compression=None) as connection:
         provoking = asyncio.create_task(_provoke(connection))

@@ -1,87 +1,30 @@
 """`import millstream`: talking with a real server."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import pytest
 
 import millstream
 from millstream import (
-    Conversation,
-    ConversationEvent,
     Final,
     Refused,
     ReplyAudio,
     ReplyDone,
     ReplyStarted,
-    ReplyText,
     SpeechStarted,
     SpeechStopped,
 )
-from tests.e2e.speech import FAST, REFERENCE, clip, file, said, seconds, silence, spoken
+from tests.e2e.speech import REFERENCE, clip, file, said, seconds, silence
+from tests.sdk.talk import LONG, SHORT, talking
 from tests.server import Server, free_port
 
 NAME = "sense_0930"
-HUNG_S = 60.0
-SHORT = 24
-LONG = 200
-"""Tokens of a reply."""
 STORIES = "You are a story teller. Tell a very long story about a fox in the forest, in many sentences."
-
-Kind = TypeVar("Kind", bound=ConversationEvent)
-
-
-class Talk:
-    """A conversation, and what was heard in it."""
-
-    def __init__(self, conversation: Conversation) -> None:
-        self.conversation = conversation
-        self.events: list[ConversationEvent] = []
-        self._changed = asyncio.Condition()
-
-    async def listen(self) -> None:
-        async for event in self.conversation:
-            async with self._changed:
-                self.events.append(event)
-                self._changed.notify_all()
-
-    async def say(self, pcm: bytes, speed: float = FAST) -> None:
-        async for piece in spoken(pcm, speed):
-            await self.conversation.send(piece)
-
-    def all(self, kind: type[Kind]) -> list[Kind]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-    async def wait(self, kind: type[Kind], count: int = 1) -> Kind:
-        """The `count`-th event of a kind."""
-        async with asyncio.timeout(HUNG_S), self._changed:
-            await self._changed.wait_for(lambda: len(self.all(kind)) >= count)
-        return self.all(kind)[count - 1]
-
-    def reply(self, item: str) -> tuple[str, bytes]:
-        """The text and the audio of a reply's item."""
-        text = "".join(event.delta for event in self.all(ReplyText) if event.item == item)
-        return text, b"".join(event.pcm for event in self.all(ReplyAudio) if event.item == item)
-
-
-@asynccontextmanager
-async def talking(server: Server, tokens: int, **options: Any) -> AsyncIterator[Talk]:
-    async with millstream.converse(server.url, **options) as conversation:
-        await conversation.update({"max_output_tokens": tokens})
-        talk = Talk(conversation)
-        listening = asyncio.create_task(talk.listen())
-        try:
-            yield talk
-        finally:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
 
 
 async def test_turn(server: Server) -> None:
-    async with talking(server, SHORT, voice="nova", language="en") as talk:
+    async with talking(server.url, SHORT, voice="nova", language="en") as talk:
         await talk.say(clip(NAME) + silence(1))
         done = await talk.wait(ReplyDone)
 
@@ -102,7 +45,7 @@ async def test_turn(server: Server) -> None:
 
 
 async def test_interruption(server: Server) -> None:
-    async with talking(server, LONG, instructions=STORIES) as talk:
+    async with talking(server.url, LONG, instructions=STORIES) as talk:
         await talk.say(clip(NAME) + silence(1))
         await talk.wait(ReplyStarted)
         await talk.say(clip("sense_0890"))
@@ -120,7 +63,7 @@ async def test_interruption(server: Server) -> None:
 
 
 async def test_turns_ended_by_hand(server: Server) -> None:
-    async with talking(server, LONG, instructions=STORIES, turn_detection=None) as talk:
+    async with talking(server.url, LONG, instructions=STORIES, turn_detection=None) as talk:
         await talk.say(clip(NAME))
         await talk.conversation.commit()
         item = (await talk.wait(ReplyAudio)).item

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import millstream
-from millstream import Event, Final, Partial, SpeechStarted, SpeechStopped, Transcription
+from millstream import Event, Final, Partial, Reconnected, SpeechStarted, SpeechStopped, Transcription
 from tests.e2e.speech import FAST, REFERENCE, clip, in_a_row, said, seconds, silence, spoken
 from tests.server import Server, free_port, running_server
 
@@ -106,9 +106,9 @@ async def test_semantic_vad(server: Server) -> None:
     ],
 )
 async def test_bad_option(server: Server, options: dict[str, object], param: str) -> None:
-    async with millstream.transcribe(server.url, **options) as transcription:  # type: ignore[arg-type]
-        with pytest.raises(millstream.ServerError) as caught:
-            await heard(transcription, clip("sense_0930"))
+    with pytest.raises(millstream.ServerError) as caught:
+        async with millstream.transcribe(server.url, **options):  # type: ignore[arg-type]
+            pass
     assert caught.value.param is not None
     assert caught.value.param.startswith(param)
     assert caught.value.code == "invalid_value"
@@ -151,14 +151,23 @@ async def test_no_server() -> None:
             pass
 
 
-async def test_server_goes(tmp_path: Path) -> None:
+async def test_gateway_dies(tmp_path: Path) -> None:
+    """One client goes on once it has been started again, with all it had said; another does not want to."""
     with running_server(tmp_path) as server:
-        async with millstream.transcribe(server.url) as transcription:
-            async for piece in spoken(clip(NAME)[:96_000]):
-                await transcription.send(piece)
+        async with (
+            millstream.transcribe(server.url, language="en") as lasting,
+            millstream.transcribe(server.url, reconnect=None) as ending,
+        ):
+            for transcription in lasting, ending:
+                async for piece in spoken(clip(NAME)[:96_000]):
+                    await transcription.send(piece)
             server.part("gateway").kill()
             with pytest.raises(millstream.ServerError, match="closed"):
-                async for _ in transcription:
+                async for _ in ending:
                     pass
             with pytest.raises(millstream.ServerError, match="closed"):
-                await transcription.send(clip(NAME))
+                await ending.send(clip(NAME))
+            events = await heard(lasting, clip(NAME)[96_000:] + silence(1))
+
+    assert [event.lost_s for event in events if isinstance(event, Reconnected)] == [0.0]
+    assert said(_text(events), REFERENCE[NAME]) <= 0.1

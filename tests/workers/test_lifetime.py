@@ -44,11 +44,25 @@ async def test_the_first_to_end_ends_all() -> None:
     assert part.left == 0
 
 
-async def test_the_first_error_is_raised_and_ends_all() -> None:
+async def test_the_first_error_is_raised_and_ends_all(caplog: pytest.LogCaptureFixture) -> None:
+    """And is its catcher's alone to log."""
     part = Part()
     with pytest.raises(ValueError, match="the first to fail"):
         await asyncio.wait_for(run_together(part.run(), fail()), HUNG_S)
     assert part.left == 0
+    assert not caplog.records
+
+
+async def test_a_second_error_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail_at_the_end() -> None:
+        try:
+            await asyncio.sleep(HUNG_S)
+        finally:
+            raise KeyError("the second")
+
+    with pytest.raises(ValueError, match="the first to fail"):
+        await run_together(fail_at_the_end(), fail())
+    assert "the second" in caplog.text
 
 
 async def test_cancelling_ends_all() -> None:

@@ -1,3 +1,5 @@
+from collections import Counter
+
 import pytest
 
 from tests.workers.echo import Echo
@@ -9,7 +11,7 @@ from workers.scheduler import Batch
 def stepped(metrics: WorkerMetrics, in_time: int, late: int) -> None:
     total = in_time + late
     batch = Batch(0, "short", tuple(range(total)), (0.02,) * total, (-0.1,) * in_time + (0.1,) * late)
-    metrics.stepped(Echo(1), batch, 0.05)
+    metrics.stepped(Echo(1), batch, 0.05, Counter())
 
 
 @pytest.mark.parametrize(
@@ -31,7 +33,7 @@ def test_a_model_that_steps_often_does_not_hide_one_that_is_late() -> None:
     metrics = WorkerMetrics("worker", "echo")
     stepped(metrics, 1000, 0)
     for _ in range(OVERLOAD_LEAST_WORK):
-        metrics.stepped(Rare(1), Batch(0, "long", (0,), (0.5,), (0.1,)), 0.05)
+        metrics.stepped(Rare(1), Batch(0, "long", (0,), (0.5,), (0.1,)), 0.05, Counter())
     assert metrics.overloaded()
 
 
@@ -49,6 +51,20 @@ def test_remembers_a_bounded_number_of_steps() -> None:
     for _ in range(MAX_RECENT_STEPS):
         stepped(metrics, 1, 0)
     assert not metrics.overloaded()
+
+
+@pytest.mark.parametrize(
+    ("fps", "given_up", "overloaded"), [(15, 2, False), (3.5, 3, True), (2, 0, False), (3.5, 0, False), (15, 60, False)]
+)
+def test_pictures_that_made_way_for_newer_ones(
+    monkeypatch: pytest.MonkeyPatch, fps: float, given_up: int, overloaded: bool
+) -> None:
+    """A stream is owed one for each slack of 0.1 s, however many it sends."""
+    metrics = WorkerMetrics("worker", "restyle")
+    for step in range(2 * OVERLOAD_LEAST_WORK):
+        monkeypatch.setattr("workers.metrics.time.monotonic", lambda now=100 + step / fps: now)
+        metrics.stepped(Echo(1), Batch(0, "frame", (3,), (0.02,), (-0.08,)), 0.05, Counter({3: given_up}))
+    assert metrics.overloaded() == overloaded
 
 
 def test_renders_steps_and_slots() -> None:

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from models.base import Message
 from models.diffusion.model import StreamDiffusion
 from models.diffusion.networks import Networks
+from models.linear import fastest_dtype
 from training.diffusion import styles
 from training.diffusion.evaluation import structure
 from training.diffusion.styles import STYLES
@@ -29,7 +30,7 @@ def directory(checkpoint: Callable[[str], Path]) -> Path:
 
 @pytest.fixture(scope="module")
 def loaded(directory: Path) -> StreamDiffusion:
-    return StreamDiffusion(directory, 2, height=SIDE, width=SIDE, dtype=torch.bfloat16)
+    return StreamDiffusion(directory, 2, height=SIDE, width=SIDE, dtype=fastest_dtype())
 
 
 @pytest.fixture

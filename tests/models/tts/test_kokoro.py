@@ -1,5 +1,6 @@
 """Kokoro as a stream: text, words and samples of its output, cancelling, moving, sharing."""
 
+from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -186,7 +187,7 @@ class Bystander:
     def __init__(self) -> None:
         self.slots: list[int] = []
 
-    def stepped(self, model: object, batch: Batch, seconds: float) -> None:
+    def stepped(self, model: object, batch: Batch, seconds: float, given_up: Counter[int]) -> None:
         self.slots += batch.slots
 
 

@@ -8,7 +8,8 @@ import torch
 
 from models.asr.fastconformer.config import EncoderConfig
 from tests.training.asr.tones import tones, vocabulary, write_corpus, write_wav
-from training.asr.batches import Batches, read_audio, read_manifest
+from training.asr.batches import Batches
+from training.asr.manifest import read_audio, read_manifest
 from training.asr.recipe import Disturbance, Optimisation, Recipe
 
 ENCODER = EncoderConfig(layers=2, width=16, heads=2, feedforward=32, subsampling_channels=8)

@@ -1,4 +1,7 @@
 import json
+import subprocess
+import sys
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -45,16 +48,19 @@ warp = 0.0
 """
 
 
-def run(directory: Path, steps: int) -> list[dict[str, float]]:
+def prepare(directory: Path) -> list[str]:
+    """What every run in a directory is told."""
     (directory / "recipe.toml").write_text(RECIPE)
     manifest = directory / "train.jsonl"
     if not manifest.exists():
         write_corpus(directory, 60)
         vocabulary().save(directory)
     arguments = [str(directory / "recipe.toml"), str(manifest), "--tokenizer", str(directory / "tokenizer.json")]
-    result = CliRunner().invoke(
-        APP, [*arguments, "--out", str(directory / "out"), "--steps", str(steps), "--threads", "1"]
-    )
+    return [*arguments, "--out", str(directory / "out")]
+
+
+def run(directory: Path, steps: int) -> list[dict[str, float]]:
+    result = CliRunner().invoke(APP, [*prepare(directory), "--steps", str(steps), "--threads", "1"])
     assert result.exit_code == 0, result.output
     return [json.loads(line) for line in result.output.splitlines() if line.startswith("{")]
 
@@ -67,6 +73,25 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert lines[0]["hours"] > 0
     after = load(tmp_path / "out").network.state_dict()
     assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_two_processes_go_on_from_their_mean(tmp_path: Path) -> None:
+    """As often as they are told to, and at the end."""
+    results = []
+    for name, processes, average_every in (("alone", 1, 3), ("once", 2, 3), ("always", 2, 1)):
+        directory = tmp_path / name
+        directory.mkdir()
+        arguments = prepare(directory)
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
+        options = ["--steps", "3", "--threads", "1", "--average-every", str(average_every)]
+        done = subprocess.run(
+            [*command, train.__name__, *arguments, *options], capture_output=True, text=True, timeout=100
+        )
+        assert done.returncode == 0, done.stderr
+        assert [json.loads(line)["step"] for line in done.stdout.splitlines() if line.startswith("{")] == [1, 2, 3]
+        results.append(load(directory / "out").network.state_dict())
+    for one, other in combinations(results, 2):
+        assert any(not torch.equal(one[name], other[name]) for name in one)
 
 
 def test_a_recipe_with_an_unknown_field_names_it(tmp_path: Path) -> None:
@@ -87,7 +112,7 @@ def test_odds_go_with_lookaheads(tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 def test_what_was_trained_is_recognised(tmp_path: Path) -> None:
     run(tmp_path, 240)
-    network, tokens = load(tmp_path / "out")
+    network, tokens, _ = load(tmp_path / "out")
     said = "cab bc"
     audio = torch.from_numpy(tones(said))[None]
     with torch.inference_mode():
@@ -95,4 +120,4 @@ def test_what_was_trained_is_recognised(tmp_path: Path) -> None:
         encoded, _ = network(mels, frames, 1)
     decoder = CtcDecoder(network, 1)
     decoder.reset(0)
-    assert tokens.decode([token.id for token in decoder.step([0], encoded)[0]]) == said
+    assert tokens.decode([token.id for token in decoder.step([0], encoded)[0].certain]) == said

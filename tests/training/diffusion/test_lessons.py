@@ -86,3 +86,16 @@ def test_a_book_cuts_picture_and_painting_alike(tmp_path: Path) -> None:
             seen.add((style, before[0, 0, 0].item(), before[1, 0, 0].item()))
     assert {style for style, *_ in seen} == {4, 5, 6, photo}
     assert len(seen) > 40
+
+
+def test_a_book_has_some_looks_more_often(tmp_path: Path) -> None:
+    """Of two looks, one of which is drawn three times as often; the photograph never."""
+    common, rare = STYLES[2].name, STYLES[3].name
+    others = {style.name: 0.0 for style in STYLES}
+    np.save(tmp_path / "0000-pictures.npy", np.zeros((1, 8, 8, 3), np.uint8))
+    np.save(tmp_path / "0000-painted.npy", np.zeros((1, 2, 8, 8, 3), np.uint8))
+    np.save(tmp_path / "0000-styles.npy", np.array([[2, 3]]))
+    book = LessonBook(tmp_path, 100, 8, seed=0, often=others | {common: 3.0, rare: 1.0})
+    drawn = next(iter(book)).styles.tolist()
+    assert set(drawn) == {2, 3}
+    assert drawn.count(2) == pytest.approx(75, abs=15)

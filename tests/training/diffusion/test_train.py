@@ -9,12 +9,13 @@ from typer.testing import CliRunner
 
 from models.base import Message
 from models.diffusion.model import StreamDiffusion
-from tests.training.diffusion.toy import write_lessons, write_text_encoder
+from tests.training.diffusion.toy import write_lessons, write_perceptual, write_text_encoder
 from training.diffusion import train
 
 APP = typer.Typer()
 APP.command()(train.main)
 RECIPE = """
+window = 32
 [autoencoder]
 latent_channels = 4
 encoder_block_out_channels = [16, 16]
@@ -43,6 +44,9 @@ beta_schedule = "scaled_linear"
 prediction_type = "sample"
 [denoising]
 t_indices = [45]
+[likeness]
+colours = 1.0
+textures = 0.1
 [reconstruction]
 steps = 100
 batch = 8
@@ -58,13 +62,16 @@ warmup = 5
 """
 
 
-def run(directory: Path, steps: int) -> list[dict[str, float]]:
+def run(directory: Path, steps: int, out: str = "out", *options: str) -> list[dict[str, float]]:
     (directory / "recipe.toml").write_text(RECIPE.replace("@STEPS@", str(steps)))
     if not (directory / "lessons").exists():
         write_lessons(directory / "lessons")
         write_text_encoder(directory / "bert")
-    places = [directory / "recipe.toml", directory / "lessons", "--text-encoder", directory / "bert"]
-    result = CliRunner().invoke(APP, [*map(str, places), "--out", str(directory / "out"), "--threads", "1"])
+        write_perceptual(directory / "perceptual.pth")
+    places = {"text-encoder": "bert", "perceptual": "perceptual.pth", "out": out}
+    given = [f"--{name}={directory / place}" for name, place in places.items()]
+    arguments = [str(directory / "recipe.toml"), str(directory / "lessons"), *given, "--threads=1", *options]
+    result = CliRunner().invoke(APP, arguments)
     assert result.exit_code == 0, result.output
     return [json.loads(line) for line in result.output.splitlines() if line.startswith("{")]
 
@@ -76,6 +83,10 @@ def test_a_run_learns_goes_on_where_it_stopped_and_is_served(tmp_path: Path) -> 
         first, last = ([line["pixels"] for line in part] for part in (phase[:10], phase[-10:]))
         assert sum(last) < 0.8 * sum(first)
     assert [(line["phase"], line["step"]) for line in run(tmp_path, 102)] == [(1, 101), (1, 102)]
+
+    further = run(tmp_path, 3, "further", f"--start={tmp_path / 'out'}")
+    assert [(line["phase"], line["step"]) for line in further] == [(1, 1), (1, 2), (1, 3)]
+    assert further[0]["pixels"] < 0.8 * lines[100]["pixels"]
 
     model = StreamDiffusion(tmp_path / "out", 1, height=64, width=64)
     model.open(0, {"prompt": "a comic"})

@@ -1,9 +1,10 @@
-"""What the recipe takes, small enough for tests: pictures, a style network, a text encoder."""
+"""What the recipe takes, small enough for tests: pictures, a style network, a text encoder, a network for textures."""
 
 from pathlib import Path
 
 import numpy as np
 import onnx
+import torch
 from onnx import TensorProto, helper
 from PIL import Image
 from transformers import BertConfig, BertModel
@@ -57,6 +58,27 @@ def write_text_encoder(directory: Path) -> Path:
     )
     BertModel(config, add_pooling_layer=False).save_pretrained(directory)
     return directory
+
+
+def write_perceptual(file: Path, width: int = 8) -> Path:
+    """The first blocks of EfficientNet-Lite0, narrow and untrained."""
+    drawn = torch.Generator().manual_seed(0)
+    state = {}
+
+    def convolution(name: str, norm: str, inputs: int, side: int) -> None:
+        state[f"{name}.weight"] = torch.randn(width, inputs, side, side, generator=drawn) / side
+        state[f"{norm}.weight"] = state[f"{norm}.running_var"] = torch.ones(width)
+        state[f"{norm}.bias"] = state[f"{norm}.running_mean"] = torch.zeros(width)
+
+    convolution("_conv_stem", "_bn0", 3, 3)
+    for number in range(5):
+        block = f"_blocks.{number}."
+        if number:
+            convolution(f"{block}_expand_conv", f"{block}_bn0", width, 1)
+        convolution(f"{block}_depthwise_conv", f"{block}_bn1", 1, 3)
+        convolution(f"{block}_project_conv", f"{block}_bn2", width, 1)
+    torch.save(state, file)
+    return file
 
 
 def write_lessons(directory: Path, count: int = 4) -> Path:

@@ -12,10 +12,12 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
 
 from models.asr.fastconformer.config import Config, EncoderConfig, RnntConfig
-from models.asr.fastconformer.decoder import Token
+from models.asr.fastconformer.decoder import Heard, Token
 from models.asr.fastconformer.network import FastConformer
+from models.asr.fastconformer.ngram import Arcs
 from models.asr.fastconformer.rnnt import Joint, Prediction
 from models.asr.fastconformer.vocabulary import TokenizersVocabulary
+from training.asr.ngram import Keys, count, prune, smooth, trie
 
 SENTENCES = [
     "hello world it's a fine day",
@@ -38,6 +40,13 @@ def vocabulary(size: int = VOCABULARY) -> TokenizersVocabulary:
     trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=[], show_progress=False)
     tokenizer.train_from_iterator(SENTENCES, trainer)
     return TokenizersVocabulary(tokenizer)
+
+
+def arcs(order: int = 3) -> Arcs:
+    """An n-gram model of `SENTENCES`."""
+    form = Keys(VOCABULARY.bit_length())
+    counts = count([vocabulary().encode(sentence) for sentence in SENTENCES], order, VOCABULARY, form)
+    return trie(prune(smooth(counts, VOCABULARY, form), counts, [1] * order), VOCABULARY, form)
 
 
 def sentencepiece_model(size: int = 64, bytes_too: bool = False) -> bytes:
@@ -102,6 +111,12 @@ def rnnt_reference(network: FastConformer, encoded: Tensor) -> list[Token]:
             tokens.append(Token(token, frame, float(logits.log_softmax(-1)[token])))
             predicted, state = prediction(torch.tensor([[token]]), state)
     return tokens
+
+
+def certain(heard: Sequence[Heard]) -> list[list[Token]]:
+    """The tokens of each row of a decoder that is sure of all."""
+    assert not any(row.likely for row in heard)
+    return [row.certain for row in heard]
 
 
 def same(got: Sequence[Token], wanted: Sequence[Token]) -> bool:

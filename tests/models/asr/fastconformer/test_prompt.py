@@ -126,7 +126,7 @@ def test_tokens_are_those_of_generate(theirs: Any, loaded: Loaded, mels: Tensor,
         ids, advances = made.sequences[row, 1:], made.durations[row, 1:]
         frames = advances.cumsum(0) - advances
         told = [(int(i), int(f)) for i, f in zip(ids, frames, strict=True) if i != prompted.BLANK and f < len(encoded)]
-        tokens = [token for part in torch.split(encoded, 7) for token in decoder.step([slot], part[None])[0]]
+        tokens = [token for part in torch.split(encoded, 7) for token in decoder.step([slot], part[None])[0].certain]
         got.append([(token.id, token.frame) for token in tokens])
         assert got[-1] == told
         assert len(told) > 10

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import jiwer
 import pytest
-import torch
 
 from models.asr.fastconformer.model import FastConformerStream
 from models.base import Message
+from models.linear import fastest_dtype
 from tests.conftest import DATA
-from training.asr.batches import read_audio
+from training.asr.manifest import read_audio
 
 CAPACITY = 32
 CHUNK = 1_600
@@ -72,7 +72,7 @@ def test_among_31_other_streams_the_words_are_the_same(directory: Path) -> None:
 
 @pytest.mark.parametrize("lookahead_ms", [0, 80, 480, 1040])
 def test_clear_speech_is_understood(directory: Path, lookahead_ms: int) -> None:
-    model = FastConformerStream(directory, CAPACITY, dtype=torch.bfloat16)
+    model = FastConformerStream(directory, CAPACITY, dtype=fastest_dtype())
     names = dict(enumerate(("question", "story", "stop")))
     clips = {slot: clip(name) for slot, name in names.items()}
     texts = heard(model, clips, dict.fromkeys(clips, 0), lookahead_ms)
