@@ -3,6 +3,8 @@ FROM python:3.11-slim
 WORKDIR /srv/millstream
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY sdk/python sdk/python
+COPY sdk/js sdk/js
+COPY web web
 COPY app app
 COPY pipelines pipelines
 COPY kernels kernels

@@ -7,10 +7,11 @@ STAMP := $(VENV)/.installed
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml sdk/python/pyproject.toml
+$(STAMP): pyproject.toml sdk/python/pyproject.toml tests/js/package.json
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet torch==2.14.1 torchaudio==2.11.0
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -e sdk/python -e '.[dev]'
+	if command -v npm; then npm install --silent --no-package-lock --no-audit --no-fund --ignore-scripts --prefix tests/js; fi
 	touch $@
 
 serve: setup
@@ -34,6 +35,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.diffusion
 	$(BIN)/python -m benchmarks.live
 	$(BIN)/python -m benchmarks.voice
+	$(BIN)/python -m benchmarks.webrtc
 
 bench-quick: setup
 	$(BIN)/python -m benchmarks.engine --quick
@@ -42,6 +44,7 @@ bench-quick: setup
 	$(BIN)/python -m benchmarks.diffusion --quick
 	$(BIN)/python -m benchmarks.live --quick
 	$(BIN)/python -m benchmarks.voice --quick
+	$(BIN)/python -m benchmarks.webrtc --quick
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
