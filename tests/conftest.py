@@ -1,5 +1,6 @@
 """What every test can use: real checkpoints, a real Valkey, a real server."""
 
+import signal
 import tomllib
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,11 @@ from workers.broker.connection import connect
 
 DATA = Path(__file__).parent / "data"
 SHARED_SERVERS = {"server", "guarded_server", "painter"}
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what the tests start: a shell without job control ignores SIGINT for what it runs beside it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
