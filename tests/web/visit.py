@@ -14,7 +14,7 @@ from tests.browser import chromium_page
 from tests.packages import node_modules
 from tests.server import Server
 
-PATIENCE_MS = 40_000
+PATIENCE_MS = 100_000
 RATE_HZ = 24_000
 SAME_ORIGIN = ("data:", "blob:", "about:")
 LOUD = 0.02
