@@ -49,9 +49,9 @@ class Supervisor:
         try:
             await run_together(*(self._keep_alive(place, spec) for place, spec in enumerate(self._specs)))
         finally:
-            for place in reversed(range(len(self._specs))):
+            for place, spec in reversed(list(enumerate(self._specs))):
                 if place in self._running:
-                    await _stop(self._running[place])
+                    await _stop(self._running[place], spec.name)
 
     async def _keep_alive(self, place: int, spec: ProcessSpec) -> None:
         loop = asyncio.get_running_loop()
@@ -72,7 +72,7 @@ class Supervisor:
             backoff_s = min(backoff_s * 2, LONGEST_BACKOFF_S)
 
 
-async def _stop(process: Process) -> None:
+async def _stop(process: Process, name: str) -> None:
     if process.returncode is not None:
         return
     process.terminate()
@@ -80,5 +80,6 @@ async def _stop(process: Process) -> None:
         async with asyncio.timeout(STOP_TIMEOUT_S):
             await process.wait()
     except TimeoutError:
+        log.warning("%s did not stop within %g s and is killed", name, STOP_TIMEOUT_S)
         process.kill()
         await process.wait()

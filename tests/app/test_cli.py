@@ -54,19 +54,17 @@ def test_words_while_they_are_spoken(server: Server) -> None:
 
 
 def test_fast(server: Server, tmp_path: Path) -> None:
+    """Faster than it is played: that would take longer than `millstream` may."""
     names = ["sense_0870", "sense_0890", "sense_0920"]
     path = tmp_path / "talk.mp3"
-    path.write_bytes(file(in_a_row(names, 1.0), "mp3", "libmp3lame"))
-    started = time.monotonic()
+    path.write_bytes(file(in_a_row(names, HUNG_S), "mp3", "libmp3lame"))
     run = millstream(
         *("transcribe", str(path), "--fast", "--language", "en"),
         *("--lookahead", "480ms", "--phrase", "Dashwood", "--phrase", "Norland"),
         MILLSTREAM_URL=server.url,
     )
-    took_s = time.monotonic() - started
 
     assert (run.returncode, run.stderr) == (0, "")
-    assert took_s < 15
     finals = [text for _, text in lines(run.stdout) if not text.endswith("…")]
     assert len(finals) == 3
     assert said(" ".join(finals), words(names)) <= 0.15

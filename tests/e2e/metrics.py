@@ -1,7 +1,6 @@
 """What a server says of itself, as Prometheus would read it."""
 
 import asyncio
-import time
 from collections.abc import Callable
 
 import httpx
@@ -40,15 +39,13 @@ def sessions(server: Server, key: str | None = None) -> int:
     return round(metric(server, "millstream_sessions", key))
 
 
-async def until(holds: Callable[[], bool], timeout_s: float = SOON_S) -> float:
-    """Wait until the condition, which may block, holds. Returns how long that took."""
-    started = time.monotonic()
+async def until(holds: Callable[[], bool], timeout_s: float = SOON_S) -> None:
+    """Wait until the condition, which may block, holds."""
     async with asyncio.timeout(timeout_s):
         while not await asyncio.to_thread(holds):  # noqa: ASYNC110 (it is true elsewhere: there is no event to await)
             await asyncio.sleep(0.1)
-    return time.monotonic() - started
 
 
-async def idle(server: Server, key: str | None = None, timeout_s: float = SOON_S) -> float:
-    """Wait until no session and no slot is in use. Returns how long that took."""
-    return await until(lambda: not sessions(server, key) and not slots_used(server, key), timeout_s)
+async def idle(server: Server, key: str | None = None, timeout_s: float = SOON_S) -> None:
+    """Wait until no session and no slot is in use."""
+    await until(lambda: not sessions(server, key) and not slots_used(server, key), timeout_s)

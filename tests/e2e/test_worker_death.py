@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,12 +110,10 @@ async def test_gateway_dies(mortal_server: Server) -> None:
         await caller.heard.wait("speech_started")
         await until(lambda: slots_used(mortal_server) == 1)
         mortal_server.part("gateway").kill()
-        died = time.monotonic()
         assert isinstance(await caller.heard.end(timeout_s=2), ConnectionClosed)
 
     await until(lambda: _ready(mortal_server), RECOVERY_S)
     await idle(mortal_server)
-    assert time.monotonic() - died < 12
     async with calling(mortal_server) as caller:
         await caller.say(clip(NAME) + silence(1))
         assert said(await caller.transcript(), REFERENCE[NAME]) <= 0.1
@@ -136,15 +133,13 @@ async def test_ctrl_c(tmp_path: Path) -> None:
             await caller.say(clip(NAME)[:96_000])
             await caller.heard.wait("speech_started")
             server.process.send_signal(signal.SIGINT)
-            stopping = time.monotonic()
             over = await caller.heard.end()
-            code = await asyncio.to_thread(server.process.wait, 20)
-            took_s = time.monotonic() - stopping
+            code = await asyncio.to_thread(server.process.wait, RECOVERY_S)
 
     assert {process.name() for process in family if process.is_running()} == set()
     assert isinstance(over, ConnectionClosed)
     assert over.rcvd is not None
     assert over.rcvd.code == GOING_AWAY
     assert code == 0
-    assert took_s < 8
+    assert "did not stop" not in server.log.read_text()
     assert "Traceback" not in server.log.read_text()

@@ -30,7 +30,6 @@ MODEL = "smollm2-135m-instruct"
 QUESTION: list[ChatCompletionMessageParam] = [
     {"role": "user", "content": "Repeat this sentence: Paris is the capital of France."}
 ]
-LONG_S = 20.0
 ENDLESS: dict[str, Any] = {
     "messages": [{"role": "user", "content": "Count."}],
     "response_format": {
@@ -41,7 +40,7 @@ ENDLESS: dict[str, Any] = {
         },
     },
 }
-"""Takes longer than `LONG_S`."""
+"""Takes longer than `idle` waits."""
 WEATHER: ChatCompletionFunctionToolParam = {
     "type": "function",
     "function": {
@@ -293,7 +292,7 @@ async def test_client_that_leaves_a_stream(server: Server) -> None:
         assert [await anext(stream) for _ in range(5)]
         assert sessions(server) == 1
         await stream.close()
-    assert await idle(server) < LONG_S / 2
+    await idle(server)
     assert metric(server, "millstream_rest_first_output_seconds_count", service="think") == waited + 1
 
 
@@ -302,7 +301,7 @@ async def test_client_that_does_not_wait(server: Server) -> None:
     async with AsyncOpenAI(api_key="unused", base_url=f"{server.url}/v1", max_retries=0, timeout=1) as client:
         with pytest.raises(openai.APITimeoutError):
             await client.chat.completions.create(model=MODEL, **ENDLESS)
-    assert await idle(server) < LONG_S / 2
+    await idle(server)
 
 
 async def test_answer_that_takes_too_long(guarded_server: Server) -> None:

@@ -19,8 +19,6 @@ from tests.server import Server
 MODEL = "whisper-base"
 NAME = "sense_0870"
 DURATION_S = 7.1
-LONG_S = 12.0
-"""Forty times `NAME` take longer than this."""
 MIB = 2**20
 
 
@@ -307,24 +305,24 @@ async def test_file_that_takes_too_long(guarded_server: Server, stream: bool) ->
         list(client.audio.transcriptions.create(file=("a.mp3", audio), model=MODEL, stream=stream))
     assert caught.value.code == "timeout"
     assert "3 s" in caught.value.message
-    assert await idle(guarded_server, "right-key") < 3
+    await idle(guarded_server, "right-key", timeout_s=5)
 
 
 async def test_client_that_does_not_wait(server: Server) -> None:
     await idle(server)
     with pytest.raises(httpx.ReadTimeout):
         await _post_long(server, stream=False)
-    assert await idle(server) < LONG_S / 2
+    await idle(server)
 
 
 async def test_client_that_leaves_a_stream(server: Server) -> None:
     await idle(server)
     await _post_long(server, stream=True)
-    assert await idle(server) < LONG_S / 2
+    await idle(server)
 
 
 async def _post_long(server: Server, stream: bool) -> None:
-    """Upload what takes long to transcribe, and read the beginning of the answer, if there is one within a second."""
+    """Upload what takes longer to transcribe than `idle` waits. Read the beginning of an answer within a second."""
     audio = file(clip(NAME) * 40, "flac", "flac")
     form: Any = {"model": (None, MODEL), "stream": (None, str(stream).lower()), "file": ("a.flac", audio)}
     async with (
