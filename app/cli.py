@@ -33,6 +33,12 @@ Url = Annotated[str, typer.Option(envvar="MILLSTREAM_URL", help="Server.")]
 ApiKey = Annotated[str | None, typer.Option(envvar="MILLSTREAM_API_KEY", help="API key.")]
 Voice = Annotated[str | None, typer.Option(help="Voice; see 'millstream voices'.")]
 Language = Annotated[str | None, typer.Option(help="ISO-639-1 code of what you speak; detected if not given.")]
+Lookahead = Annotated[
+    str | None, typer.Option(help="How far ahead of its words the recogniser looks: 0ms, 80ms, 480ms or 1040ms.")
+]
+Phrases = Annotated[
+    list[str] | None, typer.Option("--phrase", help="A name or phrase that is likely to be said; may be repeated.")
+]
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
@@ -91,12 +97,8 @@ def transcribe(
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
     language: Language = None,
-    lookahead: Annotated[
-        str | None, typer.Option(help="How far ahead of its words the recogniser looks: 0ms, 80ms, 480ms or 1040ms.")
-    ] = None,
-    phrase: Annotated[
-        list[str] | None, typer.Option(help="A name or phrase that is likely to be said; may be repeated.")
-    ] = None,
+    lookahead: Lookahead = None,
+    phrases: Phrases = None,
     fast: Annotated[bool, typer.Option("--fast", help="Send a file as fast as the server takes it.")] = False,
 ) -> None:
     """Print words while they are spoken: a file at real-time pace, or the microphone."""
@@ -104,7 +106,12 @@ def transcribe(
 
     _check_url(url)
     _check_source(file, mic)
-    options = {"api_key": api_key, "language": language, "phrases": phrase or (), "lookahead_ms": _lookahead(lookahead)}
+    options = {
+        "api_key": api_key,
+        "language": language,
+        "phrases": phrases or (),
+        "lookahead_ms": _lookahead(lookahead),
+    }
     raise typer.Exit(asyncio.run(run(file, url, paced=not fast, **options)))
 
 
@@ -119,6 +126,8 @@ def talk(
     voice: Voice = None,
     instructions: Annotated[str | None, typer.Option(help="What the assistant is told to be.")] = None,
     language: Language = None,
+    lookahead: Lookahead = None,
+    phrases: Phrases = None,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
 ) -> None:
@@ -131,7 +140,15 @@ def talk(
         _refuse("-o goes with a file; what is said to --mic is answered aloud")
     if push_to_talk and not mic:
         _refuse("--push-to-talk goes with --mic")
-    call = Call(file, url, api_key, voice, instructions, language, push_to_talk)
+    options = {
+        "api_key": api_key,
+        "voice": voice,
+        "instructions": instructions,
+        "language": language,
+        "lookahead_ms": _lookahead(lookahead),
+        "phrases": phrases or (),
+    }
+    call = Call(file, url, options, push_to_talk)
     try:
         raise typer.Exit(asyncio.run(run(call, output)))
     except KeyboardInterrupt:
@@ -203,7 +220,7 @@ def _lookahead(given: str | None) -> int | None:
     """Milliseconds of `80ms` or `80`."""
     if given is None:
         return None
-    from millstream.transcription import DELAYS
+    from millstream.hearing import DELAYS
 
     named = {str(lookahead_ms): lookahead_ms for lookahead_ms in DELAYS}
     plain = given.lower().removesuffix("ms").strip()

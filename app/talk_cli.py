@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -50,10 +51,8 @@ class Call:
 
     file: Path | None
     url: str
-    api_key: str | None = None
-    voice: str | None = None
-    instructions: str | None = None
-    language: str | None = None
+    options: dict[str, Any]
+    """Of `millstream.converse`."""
     push_to_talk: bool = False
 
 
@@ -99,12 +98,7 @@ async def _talk(call: Call, playback: Playback, console: Console, errors: Consol
     turn_detection = {"type": "server_vad", "silence_duration_ms": SILENCE_MS}
     async with (
         millstream.converse(
-            call.url,
-            api_key=call.api_key,
-            voice=call.voice,
-            instructions=call.instructions,
-            language=call.language,
-            turn_detection=None if call.push_to_talk else turn_detection,
+            call.url, turn_detection=None if call.push_to_talk else turn_detection, **call.options
         ) as conversation,
         asyncio.TaskGroup() as tasks,
     ):

@@ -2,6 +2,7 @@ import { Call, voiceCall } from "./call.js";
 import { COMMIT, Ear, follow } from "./ear.js";
 import { ServerError } from "./errors.js";
 import { greeted } from "./greeting.js";
+import { HEARING_OPTIONS, hearing } from "./hearing.js";
 import { History } from "./history.js";
 import { Link } from "./link.js";
 import { checkSessionOptions, given } from "./options.js";
@@ -17,7 +18,7 @@ const OPTIONS = [
   "instructions",
   "voice",
   "speed",
-  "language",
+  ...HEARING_OPTIONS,
   "turnDetection",
   "tools",
   "replies",
@@ -239,14 +240,14 @@ class Conversation extends Session {
 }
 
 function session(
-  { instructions, voice, speed, language, turnDetection = { type: "server_vad" }, replies, transport },
+  { instructions, voice, speed, turnDetection = { type: "server_vad" }, replies, transport, ...options },
   tools,
 ) {
   const format = transport === "webrtc" ? {} : { format: PCM }; // WebRTC negotiates its own
   return {
     output_modalities: [replies ?? "audio"],
     audio: {
-      input: { ...format, transcription: given({ language }), turn_detection: turnDetection },
+      input: { ...format, transcription: hearing(options), turn_detection: turnDetection },
       output: { ...format, ...given({ voice, speed }) },
     },
     ...given({ instructions, tools: tools.definitions.length > 0 ? tools.definitions : undefined }),

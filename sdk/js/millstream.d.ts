@@ -286,15 +286,18 @@ export interface Transcription extends Session<TranscriptionEvent> {
   update(audioInput: Record<string, unknown>): Promise<void>;
 }
 
-export interface TranscribeOptions extends SessionOptions {
-  /** "websocket" by default; "webrtc" needs a microphone. */
-  transport?: "websocket" | "webrtc";
-  /** ISO 639-1. */
+export interface HearingOptions {
+  /** What is spoken, ISO 639-1. */
   language?: string;
   /** How far a streaming recogniser looks ahead of the words it writes; more is more accurate. */
   lookaheadMs?: 0 | 80 | 480 | 1040;
   /** Likely to be said. */
   phrases?: string[];
+}
+
+export interface TranscribeOptions extends SessionOptions, HearingOptions {
+  /** "websocket" by default; "webrtc" needs a microphone. */
+  transport?: "websocket" | "webrtc";
   /** By default the server ends turns after half a second of silence. */
   turnDetection?: TurnDetection;
   /** Is sent until the session ends. */
@@ -334,15 +337,13 @@ export interface Tool {
   run?(given: any): unknown;
 }
 
-export interface ConverseOptions extends SessionOptions {
+export interface ConverseOptions extends SessionOptions, HearingOptions {
   /** "websocket" by default. */
   transport?: "websocket" | "webrtc";
   instructions?: string;
   voice?: string;
   /** 0.25 to 1.5. */
   speed?: number;
-  /** The user's, ISO 639-1. */
-  language?: string;
   /** `{type: "server_vad"}` by default; null: turns end when `commit` says so. */
   turnDetection?: TurnDetection | null;
   tools?: Tool[];

@@ -2,15 +2,14 @@ import { Call, voiceCall } from "./call.js";
 import { COMMIT, Ear, follow } from "./ear.js";
 import { ServerError, fromProtocol } from "./errors.js";
 import { greeted } from "./greeting.js";
+import { HEARING_OPTIONS, hearing } from "./hearing.js";
 import { Link } from "./link.js";
 import { checkSessionOptions, given } from "./options.js";
 import { Server } from "./server.js";
 import { Session } from "./session.js";
 import { SessionConfig } from "./session-config.js";
 
-const OPTIONS = ["language", "lookaheadMs", "phrases", "turnDetection", "microphone"];
-/** The protocol's names of look-aheads in milliseconds. */
-const DELAYS = { 0: "minimal", 80: "low", 480: "medium", 1040: "high" };
+const OPTIONS = [...HEARING_OPTIONS, "turnDetection", "microphone"];
 /** `event_id` of a commit that can only be refused, since the buffer was just committed: the refusal marks the end. */
 const END_MARK = "end";
 const COMMIT_EMPTY = "input_audio_buffer_commit_empty";
@@ -98,22 +97,6 @@ class Transcription extends Session {
   }
 }
 
-function input({ language, lookaheadMs, phrases, turnDetection }) {
-  const keywords = phrases?.length ? phrases : undefined;
-  const transcription = given({
-    language,
-    keywords,
-    delay: lookaheadMs === undefined ? undefined : delay(lookaheadMs),
-  });
-  return { transcription, ...given({ turn_detection: turnDetection }) };
-}
-
-/** Throws TypeError. */
-function delay(lookaheadMs) {
-  if (!(lookaheadMs in DELAYS)) {
-    throw new TypeError(
-      `lookaheadMs must be one of ${Object.keys(DELAYS).join(", ")}; got ${JSON.stringify(lookaheadMs)}`,
-    );
-  }
-  return DELAYS[lookaheadMs];
+function input({ turnDetection, ...options }) {
+  return { transcription: hearing(options), ...given({ turn_detection: turnDetection }) };
 }

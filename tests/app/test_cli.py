@@ -268,6 +268,8 @@ def test_talk_to_a_file_without_speech(server: Server, tmp_path: Path) -> None:
         ((str(FILE), "-o", "no/such/directory/reply.wav"), 1, "no/such/directory"),
         ((str(FILE), "-o", "reply.wav", "--voice", "nobody"), 1, "nobody"),
         ((str(FILE), "-o", "reply.wav", "--language", "klingon"), 1, "klingon"),
+        ((str(FILE), "-o", "reply.wav", "--lookahead", "5ms"), 2, "--lookahead"),
+        ((str(FILE), "-o", "reply.wav", "--phrase", "x" * 101), 1, "keywords"),
         (("nothing.wav",), 2, "nothing.wav"),
     ],
 )

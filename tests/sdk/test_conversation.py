@@ -85,6 +85,7 @@ async def test_turns_ended_by_hand(server: Server) -> None:
         ({"voice": "nobody"}, "session.audio.output.voice"),
         ({"speed": 9.0}, "session.audio.output.speed"),
         ({"language": "klingon"}, "session.audio.input.transcription.language"),
+        ({"phrases": ["x" * 101]}, "session.audio.input.transcription.keywords"),
         ({"turn_detection": {"type": "magic"}}, "session.audio.input.turn_detection"),
     ],
 )
@@ -95,6 +96,12 @@ async def test_bad_option(server: Server, options: dict[str, Any], param: str) -
     assert caught.value.param is not None
     assert caught.value.param.startswith(param)
     assert caught.value.code == "invalid_value"
+
+
+async def test_unknown_lookahead() -> None:
+    with pytest.raises(ValueError, match="lookahead_ms must be one of 0, 80, 480, 1040; got 5"):
+        async with millstream.converse(lookahead_ms=5):
+            pass
 
 
 async def test_key(guarded_server: Server) -> None:

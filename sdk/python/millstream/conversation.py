@@ -9,6 +9,7 @@ from typing import Any
 from millstream.connection import DEFAULT_URL, Connector
 from millstream.events import ConversationEvent, ToolCall, ToolResult
 from millstream.flow import Source, flow
+from millstream.hearing import hearing
 from millstream.protocol.conversation import ConversationProtocol
 from millstream.reconnection import RECONNECT, Reconnect
 from millstream.session import Session, opened
@@ -121,6 +122,8 @@ async def converse(
     voice: str | None = None,
     speed: float | None = None,
     language: str | None = None,
+    lookahead_ms: int | None = None,
+    phrases: Sequence[str] = (),
     turn_detection: dict[str, Any] | None = SERVER_VAD,
     tools: Sequence[Tool | Callable[..., Any]] = (),
     text_only: bool = False,
@@ -128,7 +131,8 @@ async def converse(
 ) -> AsyncIterator[Conversation]:
     """Open a conversation on the server at `url`, with 24 kHz audio in both directions.
 
-    `instructions` say what the assistant is. `voice` and `speed` are its own, `language` is the user's (ISO 639-1).
+    `instructions` say what the assistant is. `voice` and `speed` are its own, `language` is the user's (ISO 639-1),
+    `lookahead_ms` and `phrases` are as in `transcribe`.
     `turn_detection` is the protocol's object; with None turns end when `commit` says so. `tools` are functions that the
     model may call, see `Tool`; those with a handler are called and answered while events are iterated over. With
     `text_only` replies are written.
@@ -137,10 +141,11 @@ async def converse(
     which there is none yet. A reply in progress ends as `failed`. `reconnect=None` ends the session instead.
 
     Raises OSError if the server cannot be reached, ServerError if it refuses the connection or an option, TypeError for
-    a function that cannot be a tool.
+    a function that cannot be a tool, ValueError for an unknown look-ahead.
     """
     named = tools_by_name(tools)
-    audio_input = {"format": _PCM, "transcription": _given(language=language), "turn_detection": turn_detection}
+    transcription = hearing(language, lookahead_ms, phrases)
+    audio_input = {"format": _PCM, "transcription": transcription, "turn_detection": turn_detection}
     session = {
         "output_modalities": ["text" if text_only else "audio"],
         "audio": {"input": audio_input, "output": {"format": _PCM, **_given(voice=voice, speed=speed)}},

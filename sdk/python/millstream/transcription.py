@@ -7,12 +7,10 @@ from typing import Any
 from millstream.connection import DEFAULT_URL, Connector
 from millstream.events import Event
 from millstream.flow import Source, flow
+from millstream.hearing import hearing
 from millstream.protocol.transcription import TranscriptionProtocol
 from millstream.reconnection import RECONNECT, Reconnect
 from millstream.session import Session, opened
-
-DELAYS = {0: "minimal", 80: "low", 480: "medium", 1040: "high"}
-"""The protocol's names of look-aheads in milliseconds."""
 
 
 class Transcription(Session[TranscriptionProtocol, Event]):
@@ -59,7 +57,7 @@ async def transcribe(
     """Open a live transcription on the server at `url`.
 
     `language` is what is spoken (ISO 639-1). `lookahead_ms` is how far a streaming recogniser looks ahead of the words
-    it writes: one of `DELAYS`; more is more accurate. `phrases` are likely to be said. `turn_detection` is the
+    it writes: 0, 80, 480 or 1040; more is more accurate. `phrases` are likely to be said. `turn_detection` is the
     protocol's object, for instance `{"type": "semantic_vad"}`; without it the server ends turns after half a second of
     silence.
 
@@ -69,19 +67,9 @@ async def transcribe(
     Raises OSError if the server cannot be reached, ServerError if it refuses the connection or an option, ValueError
     for an unknown look-ahead.
     """
-    options: dict[str, Any] = {"language": language, "keywords": list(phrases)}
-    if lookahead_ms is not None:
-        options["delay"] = delay(lookahead_ms)
-    audio_input: dict[str, Any] = {"transcription": {name: value for name, value in options.items() if value}}
+    audio_input: dict[str, Any] = {"transcription": hearing(language, lookahead_ms, phrases)}
     if turn_detection:
         audio_input["turn_detection"] = turn_detection
     protocol = TranscriptionProtocol(audio_input, reconnect.keep_s if reconnect else 0.0)
     async with opened(Transcription(protocol, Connector(url, api_key), reconnect)) as transcription:
         yield transcription
-
-
-def delay(lookahead_ms: int) -> str:
-    """The protocol's name of a look-ahead. Raises ValueError."""
-    if lookahead_ms not in DELAYS:
-        raise ValueError(f"lookahead_ms must be one of {', '.join(map(str, DELAYS))}; got {lookahead_ms}")
-    return DELAYS[lookahead_ms]

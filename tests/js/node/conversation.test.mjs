@@ -95,6 +95,7 @@ test("tools are run, and the reply goes on with what they give", async () => {
 for (const [options, param] of [
   [{ voice: "nobody" }, /^session\.audio\.output\.voice/],
   [{ speed: 9 }, /^session\.audio\.output\.speed/],
+  [{ phrases: ["x".repeat(101)] }, /^session\.audio\.input\.transcription\.keywords/],
   [{ turnDetection: { type: "magic" } }, /^session\.audio\.input\.turn_detection/],
 ]) {
   test(`a bad option is refused: ${JSON.stringify(options)}`, async () => {
