@@ -18,7 +18,7 @@ import psutil
 START_TIMEOUT_S = 180.0
 VOICE = {"MILLSTREAM_WORKERS": '{"listen": 1, "think": 1, "speak": 1}'}
 """The services that most tests need."""
-STOP_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 60.0
 shared_servers = ExitStack()
 """Those that several files' tests use; `conftest.py` closes it after the last of these tests."""
 

@@ -26,7 +26,7 @@ def test_the_readme_example_converses(server: Server, tmp_path: Path) -> None:
     script, reply = tmp_path / "example.py", tmp_path / "reply.wav"
     script.write_text(example.replace("http://127.0.0.1:8000", server.url))
     command = [sys.executable, str(script), str(DATA / "question.wav"), str(reply)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     question, *answer = done.stdout.splitlines()
     assert question.lower() == "you: what is the largest ocean on earth?", done.stderr
     assert "".join(answer).strip()

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Generic, TypeVar
 
-HUNG_S = 60.0
+HUNG_S = 100.0
 """Nothing here takes so long unless it hangs."""
 
 Event = TypeVar("Event")

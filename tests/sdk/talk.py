@@ -9,7 +9,7 @@ import millstream
 from millstream import Conversation, ConversationEvent, ReplyAudio, ReplyText
 from tests.e2e.speech import FAST, spoken
 
-HUNG_S = 60.0
+HUNG_S = 100.0
 SHORT = 24
 LONG = 200
 """Tokens of a reply."""

@@ -24,7 +24,7 @@ SENTENCES = "The kettle is on the table.\nHe will be back at three.\n"
 def run(example: str, *arguments: str, url: str, given: str = "") -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, str(EXAMPLES / example), *arguments]
     environment = {**os.environ, "MILLSTREAM_URL": url}
-    done = subprocess.run(command, input=given.encode(), env=environment, capture_output=True, timeout=60)
+    done = subprocess.run(command, input=given.encode(), env=environment, capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr.decode()
     return done
 

@@ -122,5 +122,5 @@ with millstream.sync.transcribe({server.url!r}) as transcription:
         assert waiting.stdout is not None
         assert waiting.stdout.readline() == b"listening\n"
         os.kill(waiting.pid, signal.SIGINT)
-        _, errors = waiting.communicate(timeout=20)
+        _, errors = waiting.communicate(timeout=60)
     assert errors.splitlines()[-1] == b"KeyboardInterrupt"

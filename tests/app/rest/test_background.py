@@ -9,7 +9,7 @@ from starlette.types import Message
 from app.errors import ApiError
 from app.rest.background import StreamedResponse, begun, failure
 
-HUNG_S = 10.0
+HUNG_S = 60.0
 SCOPE = {"type": "http", "asgi": {"spec_version": "2.3"}}
 
 
