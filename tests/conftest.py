@@ -15,12 +15,20 @@ from tests.server import Server, running_server, shared_servers
 from workers.broker.connection import connect
 
 DATA = Path(__file__).parent / "data"
+LONGEST_ID = 100
 SHARED_SERVERS = {"server", "guarded_server", "painter"}
 
 
 def pytest_configure() -> None:
     """Let Ctrl-C reach what the tests start: a shell without job control ignores SIGINT for what it runs beside it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name long parameters by their beginning and length, some having megabytes."""
+    if isinstance(val, str | bytes) and len(val) > LONGEST_ID:
+        return f"{val[:LONGEST_ID]!r}... of {len(val)}"
+    return None
 
 
 @pytest.hookimpl(tryfirst=True)

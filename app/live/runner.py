@@ -3,14 +3,14 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from aiolimiter import AsyncLimiter
 
-from app.live.session import Effect, End, LiveSession, Picture, Say
+from app.live.session import Effect, End, LiveSession, Picture, Say, error_event
 from app.realtime.lines import Lines
 from app.realtime.runner import POLICY_VIOLATION, Connection
 from app.realtime.session import INTERNAL_ERROR
@@ -35,6 +35,14 @@ class LiveConnection(Connection, Protocol):
         """Send a picture; waits while the client does not read. Raises ConnectionError if it is gone."""
 
 
+class _TimeIsUp(Exception):
+    """A limit of the session: its code and what to tell the client."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class LiveRunner:
     """One session on one connection. Of pictures that the client does not take in time only the latest is kept."""
 
@@ -53,13 +61,18 @@ class LiveRunner:
     async def run(self) -> None:
         """Serve the client until one side is done."""
         code, reason = NORMAL_CLOSURE, ""
+        expired = f"a session lasts at most {self._max_s / 60:g} minutes"
         try:
-            async with asyncio.timeout(self._max_s):
+            async with _limited(self._max_s, "session_expired", expired):
                 await run_together(self._read(), self._listen(), self._send())
         except ConnectionError:
             pass
+        except _TimeIsUp as limit:
+            reason = str(limit)
+            with suppress(ConnectionError, TimeoutError):
+                await self._say(error_event(limit.code, reason))
         except TimeoutError:
-            code, reason = POLICY_VIOLATION, "the client was silent, or read nothing, for too long"
+            code, reason = POLICY_VIOLATION, f"the client has not read its events for {self._send_timeout_s:g} s"
         except Exception:
             log.exception("a live session failed")
             code, reason = INTERNAL_ERROR, "internal error"
@@ -72,8 +85,9 @@ class LiveRunner:
         self._outputs.put_nowait(output)
 
     async def _read(self) -> None:
+        silent = f"no message from the client for {self._idle_timeout_s:g} s"
         while True:
-            async with asyncio.timeout(self._idle_timeout_s):
+            async with _limited(self._idle_timeout_s, "idle_timeout", silent):
                 message = await self._connection.receive()
             if message is None:
                 return
@@ -111,11 +125,27 @@ class LiveRunner:
                 await self._changed.wait_for(lambda: self._waiting)
                 effect = self._waiting.popleft()
                 self._changed.notify_all()
-            async with asyncio.timeout(self._send_timeout_s):
-                match effect:
-                    case Say(event):
-                        await self._connection.send(msgspec.json.encode(event))
-                    case Picture():
+            match effect:
+                case Say(event):
+                    await self._say(event)
+                case Picture():
+                    async with asyncio.timeout(self._send_timeout_s):
                         await self._connection.show(effect)
-                    case End():
-                        return
+                case End():
+                    return
+
+    async def _say(self, event: dict[str, Any]) -> None:
+        async with asyncio.timeout(self._send_timeout_s):
+            await self._connection.send(msgspec.json.encode(event))
+
+
+@asynccontextmanager
+async def _limited(seconds: float, code: str, message: str) -> AsyncIterator[None]:
+    """Raises _TimeIsUp with this code and message after so long."""
+    try:
+        async with asyncio.timeout(seconds) as clock:
+            yield
+    except TimeoutError:
+        if clock.expired():
+            raise _TimeIsUp(code, message) from None
+        raise
