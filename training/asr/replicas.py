@@ -1,7 +1,7 @@
 """Processes that train copies of a network on their own batches and now and then go on from their mean (local SGD,
 arXiv 1805.09767). On a CPU each has a core to itself: two hear almost twice as much as one, two threads a quarter more.
 
-    torchrun --nproc-per-node 2 -m training.asr.train ... --threads 1
+    torchrun --nproc-per-node 2 -m -- training.asr.train ... --threads 1
 """
 
 import os
