@@ -11,6 +11,7 @@ from millstream.hearing import hearing
     ("given", "told"),
     [
         ((None, None, ()), {}),
+        (("", None, ()), {"language": ""}),
         (("de", 0, ()), {"language": "de", "delay": "minimal"}),
         ((None, 1_040, ("Dashwood",)), {"delay": "high", "keywords": ["Dashwood"]}),
     ],

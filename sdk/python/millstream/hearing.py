@@ -14,7 +14,7 @@ def hearing(language: str | None, lookahead_ms: int | None, phrases: Sequence[st
         "keywords": list(phrases),
         "delay": None if lookahead_ms is None else _delay(lookahead_ms),
     }
-    return {name: value for name, value in options.items() if value}
+    return {name: value for name, value in options.items() if value not in (None, [])}
 
 
 def _delay(lookahead_ms: int) -> str:

@@ -2,8 +2,8 @@
 
 import io
 import random
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import TypeVar, cast
 
 import sentencepiece
 import tokenizers
@@ -19,6 +19,8 @@ from models.asr.fastconformer.rnnt import Joint, Prediction
 from models.asr.fastconformer.vocabulary import TokenizersVocabulary
 from training.asr.ngram import Keys, count, prune, smooth, trie
 
+Stepped = TypeVar("Stepped")
+"""What a step gives for a row."""
 SENTENCES = [
     "hello world it's a fine day",
     "the quick brown fox jumps over the lazy dog",
@@ -133,3 +135,21 @@ def cuts(total: int, seed: int) -> list[int]:
     while sum(sizes) < total:
         sizes.append(min(generator.randint(1, 20), total - sum(sizes)))
     return sizes
+
+
+def ragged(encoded: Tensor, step: Callable[[Sequence[int], Tensor], Sequence[Stepped]]) -> list[list[Stepped]]:
+    """What each row of `[streams, frames, width]` gives step by step, cut elsewhere than the others. A step takes all
+    streams that have as much.
+    """
+    streams, frames, _ = encoded.shape
+    sizes = [cuts(frames, seed) for seed in range(streams)]
+    parts: list[list[Stepped]] = [[] for _ in range(streams)]
+    begun = [0] * streams
+    while any(sizes):
+        size = next(own[0] for own in sizes if own)
+        slots = [slot for slot in reversed(range(streams)) if sizes[slot][:1] == [size]]
+        rows = torch.stack([encoded[slot, begun[slot] : begun[slot] + size] for slot in slots])
+        for slot, new in zip(slots, step(slots, rows), strict=True):
+            parts[slot].append(new)
+            begun[slot] += sizes[slot].pop(0)
+    return parts

@@ -109,16 +109,7 @@ def test_streams_that_step_when_they_can(network: FastConformer, model: NGram) -
     """Each is cut elsewhere, and shares each step with whichever others have as much."""
     encoded = small.frames(CAPACITY, FRAMES)
     together = decoder(network, model)
-    cuts = [small.cuts(FRAMES, seed) for seed in range(CAPACITY)]
-    parts: list[list[Heard]] = [[] for _ in range(CAPACITY)]
-    begun = [0] * CAPACITY
-    while any(cuts):
-        size = next(own[0] for own in cuts if own)
-        slots = [slot for slot in reversed(range(CAPACITY)) if cuts[slot][:1] == [size]]
-        rows = torch.stack([encoded[slot, begun[slot] : begun[slot] + size] for slot in slots])
-        for slot, new in zip(slots, together.step(slots, rows), strict=True):
-            parts[slot].append(new)
-            begun[slot] += cuts[slot].pop(0)
+    parts = small.ragged(encoded, together.step)
     alone = decoder(network, model)
     for slot in range(CAPACITY):
         tokens = whole(parts[slot])

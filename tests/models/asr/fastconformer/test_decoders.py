@@ -40,16 +40,8 @@ def test_streams_that_step_when_they_can(network: FastConformer, make: Make, ref
     """Each is cut elsewhere, and shares each step with whichever others have as much."""
     encoded = small.frames(CAPACITY, FRAMES)
     decoder = make(network, CAPACITY)
-    cuts = [small.cuts(FRAMES, seed) for seed in range(CAPACITY)]
-    tokens: list[list[Token]] = [[] for _ in range(CAPACITY)]
-    begun = [0] * CAPACITY
-    while any(cuts):
-        size = next(own[0] for own in cuts if own)
-        slots = [slot for slot in reversed(range(CAPACITY)) if cuts[slot][:1] == [size]]
-        rows = torch.stack([encoded[slot, begun[slot] : begun[slot] + size] for slot in slots])
-        for slot, new in zip(slots, small.certain(decoder.step(slots, rows)), strict=True):
-            tokens[slot] += new
-            begun[slot] += cuts[slot].pop(0)
+    steps = small.ragged(encoded, lambda slots, rows: small.certain(decoder.step(slots, rows)))
+    tokens = [[token for new in stream for token in new] for stream in steps]
     assert all(small.same(row, reference(network, frames)) for row, frames in zip(tokens, encoded, strict=True))
     assert all(decoder.silence(slot) == FRAMES - 1 - tokens[slot][-1].frame for slot in range(CAPACITY))
 
